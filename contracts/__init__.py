@@ -80,6 +80,7 @@ def load(name: str) -> Artifact:
         return parse_artifact(path.read_text())
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in ARTIFACTS_DIR.glob("*.json"))) or "none"
-        raise ArtifactMissing(f"no artifact for contract {name!r} (known: {known}); run python -m contracts.build") from None
+        message = f"no artifact for contract {name!r} (known: {known}); run python -m contracts.build"
+        raise ArtifactMissing(message) from None
     except (ValueError, KeyError) as error:
         raise ArtifactMissing(f"{path} is damaged ({error!r}); run python -m contracts.build") from error
