@@ -1,0 +1,1 @@
+"""From L1 logs to batches, to blocks, to replayed state."""

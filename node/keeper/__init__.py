@@ -1,0 +1,1 @@
+"""Programs that act for everyone: the oracle publisher and the liquidator."""

@@ -1,0 +1,1 @@
+"""Everything that talks to L1: client, heads, transactions, and the embedded development chain."""

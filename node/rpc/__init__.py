@@ -1,0 +1,1 @@
+"""The JSON-RPC interface: server, methods, errors, subscriptions, client."""

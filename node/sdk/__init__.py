@@ -1,0 +1,1 @@
+"""The trader's client; installed under the import name anchorline as well."""

@@ -1,0 +1,1 @@
+"""The accuser: compares posted roots with its own, and proves fraud."""

@@ -1,0 +1,1 @@
+"""The writer: orders, executes and promises transactions, and anchors batches on L1."""
