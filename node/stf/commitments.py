@@ -18,7 +18,7 @@ byte for that). The count is in the header, so a list has exactly one shape and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from eth_hash.auto import keccak
@@ -314,11 +314,6 @@ def withdrawal_word(recipient: bytes, amount: int) -> int:
     if len(recipient) != 20 or not 0 <= amount <= _UINT64_MASK:
         raise ValueError("a withdrawal has a 20-byte recipient and a 64-bit amount")
     return _int(recipient) << 64 | amount
-
-
-def with_hash_of_parent(header: BatchHeader, parent: BatchHeader) -> BatchHeader:
-    """The header chained to `parent`: its number and parent hash follow from it."""
-    return replace(header, number=parent.number + 1, parent=header_hash(parent))
 
 
 def _int(data: bytes) -> int:
