@@ -192,10 +192,16 @@ def from_mapping(tree: dict[str, Any], *, source: str) -> Config:
     """The configuration in nested dicts; missing keys keep their defaults. Raises ConfigError."""
     _refuse_unknown(tree, Config, source, "")
     try:
-        return msgspec.convert(tree, Config)
+        return msgspec.convert(tree, Config, dec_hook=_to_path)
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$.")
         raise ConfigError(f"{source}: {where.rstrip('`') or 'file'}", problem, "give it that type") from error
+
+
+def _to_path(kind: type[Any], value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def _refuse_unknown(tree: dict[str, Any], section: type[Any], source: str, prefix: str) -> None:
