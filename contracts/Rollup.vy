@@ -31,7 +31,7 @@ initializes: seat[vault := vault]
 initializes: governance[inbox := inbox]
 
 CHUNK_BYTES_MAX: constant(uint256) = 24_000
-BATCH_BYTES_MAX: constant(uint256) = 98_304
+BATCH_BYTES_MAX: constant(uint256) = 65_536
 CHUNKS_PER_BATCH_MAX: constant(uint256) = 256
 # what the rules answer for an INVALID chunk: posting it is refused, so posting such a chunk at all is provable
 INVALID_ROOT: constant(bytes32) = 0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
@@ -367,34 +367,53 @@ def post_batch(
     assert count > 0 and count == len(roots), "CHUNKS: one length and one root each, at least one"
     self._check_canonical(count, len(chunks))
 
+    # memory costs by the highest address touched: slice's buffer is as large as `chunks`, so it must come last in this
+    # frame, and everything else happens in callees, whose frames are below
     leaves: DynArray[bytes32, CHUNKS_PER_BATCH_MAX] = []
     start: uint256 = 0
+    length: uint256 = 0
+    chunk_hash: bytes32 = empty(bytes32)
     for i: uint256 in range(count, bound=CHUNKS_PER_BATCH_MAX):
-        length: uint256 = lengths[i]
-        assert length > 0 and length <= CHUNK_BYTES_MAX, "CHUNK_BYTES: outside 1 to 24,000"
-        assert roots[i] != empty(bytes32) and roots[i] != INVALID_ROOT, "POST_ROOT: not a state root"
-        leaves.append(merkle_list.chunk_leaf(i, keccak256(slice(chunks, start, length)), roots[i]))
+        length = lengths[i]
+        self._check_chunk(length, roots[i])
+        chunk_hash = keccak256(slice(chunks, start, length))
+        leaves.append(merkle_list.chunk_leaf(i, chunk_hash, roots[i]))
         start += length
     assert start == len(chunks), "CHUNKS: lengths do not add up"
+    self._append(number, parent, inbox_cursor, inbox_hash, count, merkle_list.list_root(leaves), roots[count - 1], globals)
 
+
+@internal
+@pure
+def _check_chunk(length: uint256, root: bytes32):
+    assert length > 0 and length <= CHUNK_BYTES_MAX, "CHUNK_BYTES: outside 1 to 24,000"
+    assert root != empty(bytes32) and root != INVALID_ROOT, "POST_ROOT: not a state root"
+
+
+@internal
+def _append(
+    number: uint256,
+    parent: bytes32,
+    inbox_cursor: uint256,
+    inbox_hash: bytes32,
+    chunk_count: uint256,
+    chunks_root: bytes32,
+    post_root: bytes32,
+    globals: uint256[6],
+):
     header: batch_header.BatchHeader = batch_header.BatchHeader(
         number=number,
         parent=parent,
         rules=batch_header.RULES_VERSION,
         inbox_cursor=inbox_cursor,
         inbox_hash=inbox_hash,
-        chunk_count=count,
-        chunks_root=merkle_list.list_root(leaves),
-        post_root=roots[count - 1],
+        chunk_count=chunk_count,
+        chunks_root=chunks_root,
+        post_root=post_root,
         globals=globals,
         posted_at=block.timestamp,
         poster=msg.sender,
     )
-    self._append(header)
-
-
-@internal
-def _append(header: batch_header.BatchHeader):
     header_hash: bytes32 = batch_header.header_hash(header)
     self.headers[header.number] = header_hash
     self.head_number = header.number

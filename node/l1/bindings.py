@@ -1,8 +1,8 @@
 """Rollup's ABI in Python: encode calls, decode results, events and the input of `post_batch`. Pure, no network.
 
-Invariant: `decode_post_batch` accepts exactly the calldata that the contract accepts. Rollup demands the plain ABI layout
-(every dynamic part where the plain encoder puts it, nothing else behind it), and this decoder reads the same fixed places,
-so nobody can post a batch that the contract reads and a watcher does not. Padding bytes are read by neither.
+Invariant: `decode_post_batch` takes all calldata that the contract takes. Rollup demands the plain ABI layout (every
+dynamic part where the plain encoder puts it, nothing else behind it), and this decoder reads the same fixed places, so
+nobody can post a batch that the contract reads and a watcher does not. Padding bytes are read by neither.
 
 Addresses and hashes are bytes (20 and 32). tests/contracts/test_rollup_bindings.py compares every signature with the
 compiled ABI.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from eth_abi import decode, encode
+from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
 from node.stf.commitments import (
@@ -29,7 +29,7 @@ from node.stf.commitments import (
 )
 
 CHUNK_BYTES_POSTED_MAX: Final = 24_000
-BATCH_BYTES_MAX: Final = 98_304
+BATCH_BYTES_MAX: Final = 65_536
 # a batch that consumes this many messages is never refused for an overdue one
 FORCED_PER_BATCH: Final = 64
 
@@ -148,7 +148,8 @@ def decode_result(name: str, data: bytes) -> Any:
     try:
         (value,) = decode(kinds, data)
     except Exception as error:
-        raise BadEncoding(f"{signature(name)} answered {len(data)} bytes that do not decode ({error}); is this Rollup?") from error
+        answer = f"{len(data)} bytes that do not decode ({error})"
+        raise BadEncoding(f"{signature(name)} answered {answer}; is a Rollup at this address?") from error
     return _address_bytes(value) if kinds == ("address",) else value
 
 

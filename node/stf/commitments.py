@@ -7,7 +7,7 @@ Formulas (‖ is concatenation, integers are big-endian):
 
     header hash   = keccak(abi_encode(BatchHeader))                    16 words, 512 bytes, no dynamic part
     list leaf i   = keccak(uint256 i ‖ keccak(chunk_i) ‖ post_root_i)   96-byte preimage
-    list node     = keccak(left ‖ right)                               64-byte preimage; an odd last node moves up as it is
+    list node     = keccak(left ‖ right)                               64-byte preimage; an odd last node moves up
     message       = kind:1 ‖ sender:20 ‖ l1_time_s:8 ‖ payload
     running hash  = h' = keccak(h ‖ keccak(message)), h_0 = 32 zero bytes
 
@@ -179,9 +179,8 @@ def chunk_leaves(chunks: Sequence[bytes], post_roots: Sequence[bytes]) -> list[b
     """All leaves of a batch. Raises ValueError when chunks and roots differ in number."""
     if len(chunks) != len(post_roots):
         raise ValueError(f"{len(chunks)} chunks but {len(post_roots)} post-roots: each chunk has exactly one")
-    return [
-        chunk_leaf(index, keccak(chunk), root) for index, (chunk, root) in enumerate(zip(chunks, post_roots, strict=True))
-    ]
+    pairs = zip(chunks, post_roots, strict=True)
+    return [chunk_leaf(index, keccak(chunk), root) for index, (chunk, root) in enumerate(pairs)]
 
 
 def chunks_root(chunks: Sequence[bytes], post_roots: Sequence[bytes]) -> bytes:
