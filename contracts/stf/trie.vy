@@ -3,7 +3,7 @@
 @title  The leaf table: claimed leaves of the state trie in transient storage
 @author Anchorline contributors
 @license Apache-2.0
-@notice Twin of node/stf/trie.py (`LeafTable`). `witness.load` fills the table with the leaves a fraud proof claims, the
+@notice What node/stf/state.py's ledger is off chain. `witness.load` fills the table with the leaves a fraud proof claims, the
         rules run on it, `witness.verify` then proves old values, absences and ranges, and folds the new root.
 
         Invariants
@@ -33,7 +33,8 @@ WORDS: constant(uint256) = 4
 COUNT_CELL: constant(uint256) = 2**14  # leaves loaded
 LIVE_CELL: constant(uint256) = 2**14 + 1  # bit i: leaf i exists now
 TOUCHED_CELL: constant(uint256) = 2**14 + 2  # bit i: the rules have touched leaf i
-RANGE_CELLS: constant(uint256) = 2**14 + 64  # 4 cells a slot: bounds (set:1 | first:8 | end:8), lo, reach (0: none), unused
+RANGES_CELL: constant(uint256) = 2**14 + 3  # bit s: slot s was observed
+RANGE_CELLS: constant(uint256) = 2**14 + 64  # 4 cells a slot: bounds (set:1 | first:8 | end:8), lo, reach (greatest key observed), unused
 
 # masks for counting bits: fields of 2, 4, 8 and 16 bits, and the multiplier that sums sixteen 16-bit fields
 ONES_1: constant(uint256) = max_value(uint256) // 3
@@ -68,8 +69,10 @@ def add_leaf(key: uint256, size: uint256, old_hash: bytes32) -> uint256:
     assert size <= MAX_WORDS, "BAD_WITNESS: more than 40 words in a leaf"
     assert key & (2**128 - 1) == 0 and key < 2**255, "BAD_WITNESS: key outside the key space"
     leaf: uint256 = unsafe_add(base, count << LEAF_BITS)
+    below: uint256 = 0
     if count > 0:
-        assert self.cells[unsafe_sub(leaf, 64 - KEY)] < key, "BAD_WITNESS: keys not ascending"
+        below = self.cells[unsafe_sub(leaf, 64 - KEY)]
+    assert key > below, "BAD_WITNESS: keys not ascending"
     self.cells[unsafe_add(base, COUNT_CELL)] = unsafe_add(count, 1)
     self.cells[unsafe_add(leaf, KEY)] = key
     self.index[key | self.namespace] = leaf
@@ -141,7 +144,7 @@ def set_size(leaf: uint256, size: uint256):
     old_size: uint256 = self.cells[leaf]
     if size == old_size:
         return
-    for word: uint256 in range(size, old_size, bound=40):
+    for word: uint256 in range(size, max(size, old_size), bound=40):
         self.cells[unsafe_add(leaf, unsafe_add(word, WORDS))] = 0
     self.cells[leaf] = size
     if size == 0 or old_size == 0:
@@ -178,6 +181,57 @@ def touched_count() -> uint256:
     return unsafe_mul(bits, SUM_16) >> 240
 
 
+# ---------------------------------------------------------------- for witness.verify only
+
+@view
+@internal
+def first_leaf() -> uint256:
+    """@return the handle of the first record; the next ones follow 64 cells apart."""
+    return self.namespace << TABLE_BITS
+
+
+@view
+@internal
+def leaf_count() -> uint256:
+    return self.cells[unsafe_add(self.namespace << TABLE_BITS, COUNT_CELL)]
+
+
+@view
+@internal
+def old_hash(leaf: uint256) -> bytes32:
+    """@return keccak of the value at loading; zero = was absent."""
+    return convert(self.cells[unsafe_add(leaf, OLD_HASH)], bytes32)
+
+
+@view
+@internal
+def new_hash(leaf: uint256) -> bytes32:
+    """@return keccak of the value now; zero = absent."""
+    size: uint256 = self.cells[leaf]
+    if size == 0:
+        return empty(bytes32)
+    words: uint256[40] = empty(uint256[40])
+    first: uint256 = unsafe_add(leaf, WORDS)
+    for i: uint256 in range(size, bound=40):
+        words[i] = self.cells[unsafe_add(first, i)]
+    return keccak256(slice(abi_encode(words), 0, size << 5))
+
+
+@view
+@internal
+def ranges_observed() -> uint256:
+    """@return bit s set: slot s was observed (`range_of`)."""
+    return self.cells[unsafe_add(self.namespace << TABLE_BITS, RANGES_CELL)]
+
+
+@view
+@internal
+def range_of(slot: uint256) -> (uint256, uint256):
+    """@return first and last key of an observed range."""
+    cell: uint256 = unsafe_add(self.namespace << TABLE_BITS, unsafe_add(RANGE_CELLS, slot << 2))
+    return self.cells[unsafe_add(cell, 1)], self.cells[unsafe_add(cell, 2)]
+
+
 # ---------------------------------------------------------------- parts
 
 @internal
@@ -197,6 +251,7 @@ def _live_from(slot: uint256, lo: uint256, hi: uint256, start: uint256) -> uint2
         bounds = (1 << 16) | (self._lower_bound(base, lo) << 8) | self._lower_bound(base, unsafe_add(hi, 1))
         self.cells[range_cell] = bounds
         self.cells[unsafe_add(range_cell, 1)] = lo
+        self.cells[unsafe_add(base, RANGES_CELL)] |= 1 << slot
     first: uint256 = max(start, (bounds >> 8) & 255)
     end: uint256 = bounds & 255
     found: uint256 = 0
