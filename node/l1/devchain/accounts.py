@@ -27,11 +27,11 @@ class DevAccount:
 def dev_accounts(count: int) -> tuple[DevAccount, ...]:
     """The first ``count`` accounts of the test mnemonic (imports eth-account lazily: it is slow to load)."""
     from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
-    from eth_keys import keys
+    from eth_keys.datatypes import PrivateKey
 
     seed = seed_from_mnemonic(MNEMONIC, "")
     made = []
     for index in range(count):
         secret = key_from_seed(seed, f"m/44'/60'/0'/0/{index}")
-        made.append(DevAccount(keys.PrivateKey(secret).public_key.to_canonical_address(), secret))
+        made.append(DevAccount(PrivateKey(secret).public_key.to_canonical_address(), secret))
     return tuple(made)

@@ -1,8 +1,8 @@
 """The embedded L1's blocks: a small index in memory, bodies in an unlinked temporary file.
 
-Invariants: ``entries[n].number == n``, each entry's parent hash is its predecessor's hash, and the transaction index holds
-exactly the transactions of the indexed blocks. Memory per block is a few hundred bytes; bodies (header, transactions,
-receipts) live on disk, so a chain of 1 s blocks runs for days. What a rollback cuts off stays in the file as garbage.
+Invariants: ``entries[n].number == n``, each entry's parent hash is its predecessor's hash, and the transaction index
+holds exactly the transactions of the indexed blocks. Memory per block is a few hundred bytes; bodies (header,
+transactions, receipts) live on disk, so a chain of 1 s blocks runs for days. What a rollback cuts off stays as garbage.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import os
 import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import rlp
 from eth.vm.forks.prague.blocks import PragueBlockHeader
-from eth_bloom import BloomFilter
 from eth_hash.auto import keccak
-from trie import HexaryTrie
+from trie.hexary import HexaryTrie
 
 from .errors import L1RpcError
 from .executor import RawLog
@@ -76,14 +76,18 @@ class Entry:
 class Sealed:
     """A block ready to be appended."""
 
-    header: PragueBlockHeader
+    header: Any  # py-evm's PragueBlockHeader
     body: Body
     tx_hashes: tuple[bytes, ...]
 
 
 def logs_bloom(logs: list[LogRecord]) -> int:
-    """2048-bit filter over addresses and topics of ``logs``."""
-    return int(BloomFilter.from_iterable(item for log in logs for item in (log.address, *log.topics)))
+    """2048-bit filter over addresses and topics of ``logs`` (Yellow Paper 4.3.1: three 11-bit numbers of keccak)."""
+    bloom = 0
+    for log in logs:
+        for item in (log.address, *log.topics):
+            bloom |= _bloom_bits(item)
+    return bloom
 
 
 def list_root(items: list[bytes]) -> bytes:
@@ -171,7 +175,7 @@ class BlockStore:
             self._bodies.popitem(last=False)
         return body
 
-    def header(self, entry: Entry) -> PragueBlockHeader:
+    def header(self, entry: Entry) -> Any:
         """Decoded header of a block."""
         return rlp.decode(self.body(entry).header, sedes=PragueBlockHeader)
 
@@ -228,10 +232,14 @@ class FoundLog:
     log: LogRecord
 
 
-def _in_bloom(bloom: int, item: bytes) -> bool:
+def _bloom_bits(item: bytes) -> int:
     digest = keccak(item)
-    bits = (int.from_bytes(digest[i:i + 2], "big") & 2047 for i in (0, 2, 4))
-    return all(bloom >> bit & 1 for bit in bits)
+    return sum({1 << (int.from_bytes(digest[i:i + 2], "big") & 2047) for i in (0, 2, 4)})
+
+
+def _in_bloom(bloom: int, item: bytes) -> bool:
+    bits = _bloom_bits(item)
+    return bloom & bits == bits
 
 
 def block_logs(entry: Entry, body: Body) -> list[FoundLog]:

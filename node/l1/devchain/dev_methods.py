@@ -108,7 +108,7 @@ def _rewind_methods(service: Service) -> dict[str, Callable[..., Any]]:
         await reorg(depth, depth, return_txs=False)
 
     async def dev_reorg(depth: Any, blocks: Any, return_txs: Any = True) -> None:
-        """Replace the last ``depth`` blocks by ``blocks`` empty ones; by default the pool gets the transactions back."""
+        """Put ``blocks`` empty blocks in place of the last ``depth``; the pool regains what they held, if asked."""
         await reorg(wire.parse_quantity(depth, "depth"), _bounded(wire.parse_quantity(blocks, "blocks")),
                     return_txs=bool(return_txs))
 

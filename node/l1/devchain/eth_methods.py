@@ -1,7 +1,7 @@
 """The standard methods of the embedded L1: ``eth_*``, ``net_*``, ``web3_*``.
 
-Calls and estimates answer as geth does: revert data in ``{code: 3, message, data}``. A gas estimate is the gas of one run
-with all the gas, then a search between that and the top, stopped within 1.5% (py-evm is slow; a run costs seconds).
+Calls and estimates answer as geth does: revert data in ``{code: 3, message, data}``. A gas estimate is the gas of one
+run with all the gas, then a search between that and the top, stopped within 1.5% (py-evm is slow; a run costs seconds).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from eth_abi import decode as abi_decode
-from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
+
+from node.l1.reverts import revert_reason
 
 from . import wire
 from .blocks import Entry, find_logs
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 PRIORITY_FEE_WEI = 1_000_000_000
 FEE_HISTORY_MAX = 1_024
-ERROR_SELECTOR = keccak(b"Error(string)")[:4]
-PANIC_SELECTOR = keccak(b"Panic(uint256)")[:4]
 ESTIMATE_ROUNDS_MAX = 24
 
 
@@ -64,18 +62,6 @@ def revert_error(outcome: Outcome) -> L1RpcError:
     reason = revert_reason(outcome.output)
     return L1RpcError(f"execution reverted: {reason}" if reason else "execution reverted", REVERTED,
                       data(outcome.output))
-
-
-def revert_reason(output: bytes) -> str:
-    """Text of Error(string) and Panic(uint256); empty for custom errors."""
-    try:
-        if output[:4] == ERROR_SELECTOR:
-            return str(abi_decode(["string"], output[4:])[0])
-        if output[:4] == PANIC_SELECTOR:
-            return f"panic code {abi_decode(['uint256'], output[4:])[0]:#x}"
-    except (DecodingError, UnicodeDecodeError, OverflowError):
-        return ""
-    return ""
 
 
 def estimate(chain: Devchain, env: BlockEnv, root: bytes, request: CallRequest) -> int:

@@ -17,7 +17,7 @@ from eth.rlp.accounts import Account
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.state import PragueState, PragueTransactionExecutor
 from eth_hash.auto import keccak
-from eth_utils import ValidationError
+from eth_utils.exceptions import ValidationError
 
 from . import nodes
 from .errors import L1RpcError
@@ -29,7 +29,7 @@ ACCESS_ADDRESS_GAS = 2_400  # EIP-2930
 ACCESS_SLOT_GAS = 1_900
 
 
-class FloorExecutor(PragueTransactionExecutor):  # type: ignore[misc]
+class FloorExecutor(PragueTransactionExecutor):
     """py-evm's transaction executor, settling gas exactly as EIP-7623 says (see the module's docstring)."""
 
     @staticmethod
@@ -38,7 +38,7 @@ class FloorExecutor(PragueTransactionExecutor):  # type: ignore[misc]
         return max(floor_gas(transaction.data) - (gas_used - gas_refund), 0)
 
 
-class State(PragueState):  # type: ignore[misc]
+class State(PragueState):
     """Prague state with our settlement."""
 
     transaction_executor_class = FloorExecutor
@@ -72,12 +72,14 @@ class PyEvm:
         self._live_nodes = GARBAGE_NODES_MIN
 
     def _state(self, env: BlockEnv, root: bytes) -> Any:
-        context = ExecutionContext(
+        context_class: Any = ExecutionContext  # py-evm's own types are stricter than bytes and int
+        state_class: Any = State
+        context = context_class(
             coinbase=env.coinbase, timestamp=env.timestamp, block_number=env.number, difficulty=0,
             mix_hash=env.prevrandao, gas_limit=env.gas_limit, prev_hashes=env.prev_hashes, chain_id=self.chain_id,
             base_fee_per_gas=env.base_fee, excess_blob_gas=0,
         )
-        return State(self._db, context, root)
+        return state_class(self._db, context, root)
 
     def genesis(self, balances: dict[bytes, int]) -> bytes:
         """See ``Executor.genesis``."""

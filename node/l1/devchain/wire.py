@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from .blocks import BlockStore, Body, Entry, FoundLog, LogFilter, ReceiptRecord, block_logs, logs_bloom
 from .errors import bad_params
