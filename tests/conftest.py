@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 
-os.environ["ETH_HASH_BACKEND"] = "pysha3"  # before anything imports eth_hash: the automatic choice is seven times slower
+os.environ["ETH_HASH_BACKEND"] = "pysha3"  # before anything imports eth_hash: its own choice is seven times slower
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.evm import Evm
+
+# anvil and cast, as `npm install --prefix .ci` leaves them.
+TOOLS = Path(__file__).resolve().parent.parent / ".ci" / "node_modules" / ".bin"
+if TOOLS.is_dir():
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ.get('PATH', '')}"
 
 PROFILE = os.environ.get("ANCHORLINE_PROFILE", "ci")
 
