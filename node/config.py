@@ -170,6 +170,9 @@ class Config:
         if role == "sequencer":
             _check_sequencer(self.sequencer)
             _check_batcher(self.batcher)
+            if self.sequencer.unanchored_ms_max <= self.batcher.post_ms:
+                problem = f"{self.sequencer.unanchored_ms_max} is not above batcher.post_ms"
+                raise ConfigError("sequencer.unanchored_ms_max", problem, "orders would stop before a batch is due")
         elif role == "verifier":
             _check_verifier(self.verifier)
         else:
