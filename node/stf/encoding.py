@@ -1,0 +1,429 @@
+"""Wire format of transactions, and the EIP-712 digests their signatures cover.
+
+One buffer holds the chunk being executed; inbox messages are appended to it. Readers take a position and return the
+value and the next position, or ``BAD`` as position once anything was malformed or out of bounds; ``BAD`` then passes
+through every later read, so a decoder checks once, at its end.
+
+    varint     LEB128 of at most 64 bits, minimal (the last byte of several is not zero)
+    zigzag     varint of 2x for x >= 0 and -2x - 1 for x < 0
+    times      zigzag(L2 time - t), so that a recent time takes two bytes; inside forced messages L2 time counts as 0
+
+    Actions      1 account:varint  slot << 5 | count - 1:byte  nonce:time  expiry:time  actions  signature:64
+      place      1 << 5 | side << 4 | tif << 2 | gtt << 1 | reduce_only  market:varint price:varint lots:varint client_id:varint [expiry:time if gtt]
+      cancel     2 << 5 | side << 4  market:varint client_id:varint price:varint seq:varint      (price and seq are not signed)
+      cancel all 3 << 5  market:varint
+    Continue     2 market:varint
+    Withdraw     3 account:varint nonce:time expiry:time recipient:20 amount:varint signature:64
+    SetKey       4 account:varint slot:byte nonce:time expiry:time address:20 key_expiry:varint signature:64
+    OraclePrice  5 publisher:byte count:byte time:time (market:varint price:varint)* signature:64
+    Liquidate    6 account:varint market:varint
+    Inbox        8
+    Block        9 step:varint     (ms since the last L2 time, at least 1)
+
+Signatures are 64 bytes, r and yParityAndS of EIP-2098, over the EIP-712 digest of the structs named below. An action
+is one struct for all ops, with the fields it does not use zero, so that a wallet shows words, not codes.
+"""
+
+from typing import Final
+
+from coincurve import PublicKey
+from eth_hash.auto import keccak
+
+from node.stf.params import ACTIONS_MAX, PRICES_MAX, U64_MAX
+from node.stf.types import CANCEL, CANCEL_ALL, PLACE, Action
+
+BAD: Final = 4_294_967_295
+
+DOMAIN_TYPE: Final = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+ACTION_TYPE: Final = (
+    "Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,"
+    "uint64 clientId,uint64 expiry)"
+)
+ACTIONS_TYPE: Final = "Actions(uint32 account,uint8 keySlot,uint64 nonce,uint64 expiry,Action[] actions)"
+WITHDRAW_TYPE: Final = "Withdraw(uint32 account,uint64 nonce,uint64 expiry,address recipient,uint64 amount)"
+SET_KEY_TYPE: Final = (
+    "SetKey(uint32 account,uint64 nonce,uint64 expiry,uint8 keySlot,address key,uint64 keyExpiry)"
+)
+PRICE_TYPE: Final = "Price(uint32 market,uint32 price)"
+ORACLE_PRICE_TYPE: Final = "OraclePrice(uint8 publisher,uint64 time,Price[] prices)"
+
+ACTION_NAMES: Final = {PLACE: "place", CANCEL: "cancel", CANCEL_ALL: "cancelAll"}
+SIDE_NAMES: Final = ("buy", "sell")
+TIF_NAMES: Final = ("GTC", "IOC", "FOK", "POST_ONLY")
+
+_ACTION_HASH = keccak(ACTION_TYPE.encode())
+_ACTIONS_HASH = keccak((ACTIONS_TYPE + ACTION_TYPE).encode())
+_WITHDRAW_HASH = keccak(WITHDRAW_TYPE.encode())
+_SET_KEY_HASH = keccak(SET_KEY_TYPE.encode())
+_PRICE_HASH = keccak(PRICE_TYPE.encode())
+_ORACLE_PRICE_HASH = keccak((ORACLE_PRICE_TYPE + PRICE_TYPE).encode())
+_EMPTY_HASH = keccak(b"")
+_OP_HASHES = {op: keccak(name.encode()) for op, name in ACTION_NAMES.items()}
+_SIDE_HASHES = tuple(keccak(name.encode()) for name in SIDE_NAMES)
+_TIF_HASHES = tuple(keccak(name.encode()) for name in TIF_NAMES)
+
+# secp256k1 group order: r and s are in [1, N), s in the lower half (EIP-2)
+CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+_buffer = b""
+_end = 0
+_base_time = 0
+_domain = bytes(32)
+_recovered: dict[bytes, int] = {}
+
+
+# --- the buffer -------------------------------------------------------------------------------------------------------
+
+
+def load(data: bytes) -> None:
+    """Make ``data`` the buffer."""
+    global _buffer, _end
+    _buffer = data
+    _end = len(data)
+
+
+def append(data: bytes) -> int:
+    """Append a message to the buffer; returns its position."""
+    global _buffer
+    base = len(_buffer)
+    _buffer += data
+    return base
+
+
+def get_end() -> int:
+    return _end
+
+
+def set_end(end: int) -> None:
+    """Bound reads to positions below ``end``."""
+    global _end
+    _end = end
+
+
+def set_base_time(time: int) -> None:
+    """What the times that follow are relative to, ms."""
+    global _base_time
+    _base_time = time
+
+
+def read_byte(pos: int) -> tuple[int, int]:
+    if pos >= _end:
+        return 0, BAD
+    return _buffer[pos], pos + 1
+
+
+def read_varint(pos: int) -> tuple[int, int]:
+    """Minimal LEB128, at most 64 bits."""
+    value = 0
+    for i in range(10):
+        if pos + i >= _end:
+            return 0, BAD
+        byte = _buffer[pos + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            if (byte == 0 and i > 0) or value > U64_MAX:
+                return 0, BAD
+            return value, pos + i + 1
+    return 0, BAD
+
+
+def read_time(pos: int) -> tuple[int, int]:
+    """A time or nonce relative to the base time; in [0, 2**64)."""
+    value, pos = read_varint(pos)
+    time = _base_time + (value + 1) // 2 if value & 1 else _base_time - value // 2
+    if pos == BAD or time < 0 or time > U64_MAX:
+        return 0, BAD
+    return time, pos
+
+
+def read_fixed(pos: int, size: int) -> tuple[int, int]:
+    """Big-endian unsigned integer of ``size`` <= 32 bytes."""
+    if pos + size > _end:
+        return 0, BAD
+    return int.from_bytes(_buffer[pos : pos + size], "big"), pos + size
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------
+
+
+def read_action(pos: int) -> tuple[Action, int]:
+    """One action. Reserved bits must be zero and ids in range, else BAD."""
+    action = Action()
+    head, pos = read_byte(pos)
+    action.op = head >> 5
+    if action.op == 0 or action.op > CANCEL_ALL:
+        return action, BAD
+    action.market, pos = read_varint(pos)
+    if pos == BAD or action.market > 0xFFFF:
+        return action, BAD
+    if action.op == PLACE:
+        action.side = head >> 4 & 1
+        action.tif = head >> 2 & 3
+        action.reduce_only = head & 1
+        action.price, pos = read_varint(pos)
+        action.lots, pos = read_varint(pos)
+        action.client_id, pos = read_varint(pos)
+        if head >> 1 & 1 == 1:
+            action.expiry, pos = read_time(pos)
+        if action.price > 0xFFFFFFFF:
+            return action, BAD
+        return action, pos
+    if action.op == CANCEL:
+        if head & 0xF != 0:
+            return action, BAD
+        action.side = head >> 4 & 1
+        action.client_id, pos = read_varint(pos)
+        action.price, pos = read_varint(pos)
+        action.seq, pos = read_varint(pos)
+        if action.price > 0xFFFFFFFF:
+            return action, BAD
+        return action, pos
+    if head & 0x1F != 0:
+        return action, BAD
+    return action, pos
+
+
+def read_actions(pos: int, count: int) -> tuple[list[Action], int]:
+    """``count`` <= ACTIONS_MAX actions in a row."""
+    actions: list[Action] = []
+    for _ in range(count):
+        action, pos = read_action(pos)
+        if pos == BAD:
+            return actions, BAD
+        actions.append(action)
+    return actions, pos
+
+
+def read_prices(pos: int, count: int) -> tuple[list[int], list[int], int]:
+    """Markets and prices of an OraclePrice: 1 to PRICES_MAX, markets strictly ascending."""
+    markets: list[int] = []
+    prices: list[int] = []
+    if count == 0 or count > PRICES_MAX:
+        return markets, prices, BAD
+    last = -1
+    for _ in range(count):
+        market, pos = read_varint(pos)
+        price, pos = read_varint(pos)
+        if pos == BAD or market <= last or market > 0xFFFF or price > 0xFFFFFFFF:
+            return markets, prices, BAD
+        last = market
+        markets.append(market)
+        prices.append(price)
+    return markets, prices, pos
+
+
+# --- digests and signatures -------------------------------------------------------------------------------------------
+
+
+def domain_separator(chain_id: int, rollup: int) -> bytes:
+    """EIP-712 domain of one rollup."""
+    return keccak(
+        keccak(DOMAIN_TYPE.encode())
+        + keccak(b"Anchorline")
+        + keccak(b"1")
+        + chain_id.to_bytes(32, "big")
+        + rollup.to_bytes(32, "big")
+    )
+
+
+def set_domain(separator: bytes) -> None:
+    """The domain that digests are made for."""
+    global _domain
+    _domain = separator
+
+
+def _word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def _digest(struct_hash: bytes) -> bytes:
+    return keccak(b"\x19\x01" + _domain + struct_hash)
+
+
+def action_hash(action: Action) -> bytes:
+    """EIP-712 struct hash of one action, as its owner signed it."""
+    side = _EMPTY_HASH
+    tif = _EMPTY_HASH
+    lots = price = reduce_only = client_id = expiry = 0
+    if action.op == PLACE:
+        side, tif = _SIDE_HASHES[action.side], _TIF_HASHES[action.tif]
+        lots, price, reduce_only, expiry = action.lots, action.price, action.reduce_only, action.expiry
+    if action.op != CANCEL_ALL:
+        client_id = action.client_id
+    return keccak(
+        b"".join(
+            (
+                _ACTION_HASH,
+                _OP_HASHES[action.op],
+                _word(action.market),
+                side,
+                _word(lots),
+                _word(price),
+                tif,
+                _word(reduce_only),
+                _word(client_id),
+                _word(expiry),
+            )
+        )
+    )
+
+
+def actions_digest(account: int, slot: int, nonce: int, expiry: int, actions: list[Action]) -> bytes:
+    hashes = keccak(b"".join([action_hash(action) for action in actions]))
+    return _digest(
+        keccak(b"".join((_ACTIONS_HASH, _word(account), _word(slot), _word(nonce), _word(expiry), hashes)))
+    )
+
+
+def withdraw_digest(account: int, nonce: int, expiry: int, recipient: int, amount: int) -> bytes:
+    fields = (account, nonce, expiry, recipient, amount)
+    return _digest(keccak(_WITHDRAW_HASH + b"".join([_word(field) for field in fields])))
+
+
+def set_key_digest(account: int, nonce: int, expiry: int, slot: int, address: int, key_expiry: int) -> bytes:
+    fields = (account, nonce, expiry, slot, address, key_expiry)
+    return _digest(keccak(_SET_KEY_HASH + b"".join([_word(field) for field in fields])))
+
+
+def oracle_price_digest(publisher: int, time: int, markets: list[int], prices: list[int]) -> bytes:
+    hashes = b"".join(
+        [
+            keccak(_PRICE_HASH + _word(market) + _word(price))
+            for market, price in zip(markets, prices, strict=True)
+        ]
+    )
+    return _digest(keccak(_ORACLE_PRICE_HASH + _word(publisher) + _word(time) + keccak(hashes)))
+
+
+def note_recovered(digest: bytes, r: int, vs: int, address: int) -> None:
+    """Keep the result of a recovery done ahead (signatures recover in threads, before execution)."""
+    if len(_recovered) > 100_000:
+        _recovered.clear()
+    _recovered[digest + _word(r) + _word(vs)] = address
+
+
+def recover(digest: bytes, r: int, vs: int) -> int:
+    """Address that signed a digest, 0 if none: the one bad signature has. s must be in the lower half of the group."""
+    address = _recovered.pop(digest + _word(r) + _word(vs), -1)
+    return recover_now(digest, r, vs) if address < 0 else address
+
+
+def recover_now(digest: bytes, r: int, vs: int) -> int:
+    """``recover`` without the memory of recoveries done ahead; safe to call from any thread."""
+    s = vs & ((1 << 255) - 1)
+    if r == 0 or r >= CURVE_ORDER or s == 0 or s > HALF_ORDER:
+        return 0
+    signature = _word(r) + _word(s) + bytes((vs >> 255,))
+    try:
+        point = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    except Exception:  # the library's word for "no point": coincurve raises ValueError or Exception by version
+        return 0
+    return int.from_bytes(keccak(point.format(compressed=False)[1:])[12:], "big")
+
+
+# --- writers (no twin: the contract only reads) -----------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    if not 0 <= value <= U64_MAX:
+        raise ValueError(f"{value} does not fit a 64-bit varint")
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def relative_time(time: int, base: int) -> bytes:
+    """A time as zigzag(base - time)."""
+    delta = base - time
+    return varint(2 * delta if delta >= 0 else -2 * delta - 1)
+
+
+def write_action(action: Action, base: int) -> bytes:
+    market = varint(action.market)
+    if action.op == PLACE:
+        gtt = 1 if action.expiry else 0
+        head = PLACE << 5 | action.side << 4 | action.tif << 2 | gtt << 1 | action.reduce_only
+        tail = relative_time(action.expiry, base) if gtt else b""
+        return bytes((head,)) + market + varint(action.price) + varint(action.lots) + varint(action.client_id) + tail
+    if action.op == CANCEL:
+        head = CANCEL << 5 | action.side << 4
+        return bytes((head,)) + market + varint(action.client_id) + varint(action.price) + varint(action.seq)
+    return bytes((CANCEL_ALL << 5,)) + market
+
+
+def write_actions(
+    account: int, slot: int, nonce: int, expiry: int, actions: list[Action], signature: bytes, base: int
+) -> bytes:
+    """An Actions transaction for a chunk whose L2 time is ``base`` (0 inside forced messages)."""
+    if not 1 <= len(actions) <= ACTIONS_MAX:
+        raise ValueError(f"a transaction carries 1 to {ACTIONS_MAX} actions, not {len(actions)}")
+    return b"".join(
+        (
+            b"\x01",
+            varint(account),
+            bytes((slot << 5 | len(actions) - 1,)),
+            relative_time(nonce, base),
+            relative_time(expiry, base),
+            *[write_action(action, base) for action in actions],
+            signature,
+        )
+    )
+
+
+def write_continue(market: int) -> bytes:
+    return b"\x02" + varint(market)
+
+
+def write_withdraw(
+    account: int, nonce: int, expiry: int, recipient: int, amount: int, signature: bytes, base: int
+) -> bytes:
+    return b"".join(
+        (
+            b"\x03",
+            varint(account),
+            relative_time(nonce, base),
+            relative_time(expiry, base),
+            recipient.to_bytes(20, "big"),
+            varint(amount),
+            signature,
+        )
+    )
+
+
+def write_set_key(
+    account: int, slot: int, nonce: int, expiry: int, address: int, key_expiry: int, signature: bytes, base: int
+) -> bytes:
+    return b"".join(
+        (
+            b"\x04",
+            varint(account),
+            bytes((slot,)),
+            relative_time(nonce, base),
+            relative_time(expiry, base),
+            address.to_bytes(20, "big"),
+            varint(key_expiry),
+            signature,
+        )
+    )
+
+
+def write_oracle_price(
+    publisher: int, time: int, markets: list[int], prices: list[int], signature: bytes, base: int
+) -> bytes:
+    pairs = b"".join([varint(market) + varint(price) for market, price in zip(markets, prices, strict=True)])
+    return bytes((5, publisher, len(markets))) + relative_time(time, base) + pairs + signature
+
+
+def write_liquidate(account: int, market: int) -> bytes:
+    return b"\x06" + varint(account) + varint(market)
+
+
+def write_block(step: int) -> bytes:
+    return b"\x09" + varint(step)
+
+
+INBOX_TX: Final = b"\x08"

@@ -1,0 +1,987 @@
+"""The only way to state: ``get_``, ``set_`` and ``add_`` functions over the leaves of the trie, and their layouts.
+
+Everything the rules read or write passes here, so this file also keeps the books that make a chunk provable: which
+leaves it touched (the witness), which part of each order book it observed (the range proof), and what that costs in
+work, leaves and proof bytes. The totals of the conservation law are updated by the setters from differences:
+
+    accounts + insurance + fees - losses = deposits - withdrawn
+    accounts = sum over accounts of (collateral + sum over positions of (size * funding snapshot - cost))
+
+One ledger is *bound* at a time, as a contract has one transient storage: the rules are synchronous, so nothing
+interleaves, and call sites read the same in both languages. Records that a getter returns must be given back to the
+setter to take effect; a ``strict`` ledger returns copies, as the contract does.
+
+Layouts: fields from the most significant to the least, the last one ends at bit 0. Signed fields are two's complement.
+
+    G  0  time:64 block_number:64 position:64 cursor:64
+       1  next_account:64 next_withdrawal:64 last_anchor:64 sqrt_tau:64
+       2  accounts_total:i128 insurance_total:i128
+       3  fees:64 deposits:64 withdrawn:64 reserved:64
+       4  losses_total:i128 reserved:128       5  reserved
+    B  three words a market: 0  mark:32 mark_time:48 tick_value:32 status:8 mm_base:24 mm_cap:24 im_base:24 im_cap:24 stale_ms:32
+                             1  funding:i64 loss_long:i64 loss_short:i64 impact:64
+                             2  variance:64 addon:64 reserved:128
+    M  0  next_seq:64 open_interest:64 oi_cap:64 min_notional:64
+       1  insurance:i64 taker_fee:32 maker_fee:32 penalty:32 band:32 quorum:8 publishers:8 reserved:48
+       2  pending: account:32 lots:64 price:32 client_id:64 expiry:48 side:8 tif:8
+       3-5  reserved        6..  publisher: address:160 price:32 time:48
+    A  0  collateral:i64 cancel_at:48 buffer:32 buffer_at:48 open_orders:16 keys:8 positions:8 flags:8
+       then per key    0  address:160 expiry:48         1  nonce_high:64 nonce_map:64
+       then per position  0  size:i64 cost:i64 funding:i64 loss:i64
+                          1  buy_lots:64 sell_lots:64 buy_notional:64 sell_notional:64
+                          2  min_seq:64 reduce_lots:64 market:16 open_orders:16
+    O  0  account:32 lots:64 client_id:64 expiry:48 flags:8
+    W  0  recipient:160 amount:64
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from copy import copy
+from typing import Protocol
+
+from node.stf.params import (
+    BOARD_MARKETS,
+    BOARD_WORDS,
+    GLOBAL_WORDS,
+    MARKET_WORDS,
+    PRICE_MAX,
+    PROOF_DENSE,
+    PROOF_ORDER,
+    PROOF_VISIT,
+    PROOF_WORD,
+    WORK_LEAF,
+)
+from node.stf.types import NONE, SELL, Board, Fill, Key, Market, Order, Pending, Position, Publisher, Status
+
+_M64 = (1 << 64) - 1
+_M128 = (1 << 128) - 1
+_SEQ_MASK = (1 << 64) - 1
+
+GLOBAL_KEY = b"G" + bytes(31)
+
+
+class Source(Protocol):
+    """Committed leaves under the ledger."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of a leaf, None if absent."""
+        ...
+
+    def keys(self, prefix: bytes) -> Iterator[bytes]:
+        """Keys of all leaves under a prefix, ascending."""
+        ...
+
+
+class Globals:
+    """Fields of the ``G`` leaf."""
+
+    __slots__ = (
+        "accounts_total",
+        "block_number",
+        "cursor",
+        "deposits",
+        "fees",
+        "insurance_total",
+        "last_anchor",
+        "losses_total",
+        "next_account",
+        "next_withdrawal",
+        "position",
+        "sqrt_tau",
+        "time",
+        "withdrawn",
+    )
+
+    def __init__(self) -> None:
+        self.time = 0
+        self.block_number = 0
+        self.position = 0
+        self.cursor = 0
+        self.next_account = 1
+        self.next_withdrawal = 1
+        self.last_anchor = 0
+        self.sqrt_tau = 0
+        self.accounts_total = 0
+        self.insurance_total = 0
+        self.fees = 0
+        self.deposits = 0
+        self.withdrawn = 0
+        self.losses_total = 0
+
+
+class AccountRow:
+    """An account leaf in fields; ``booked_positions`` is what the totals already count."""
+
+    __slots__ = (
+        "booked_positions",
+        "buffer",
+        "buffer_at",
+        "cancel_at",
+        "collateral",
+        "flags",
+        "keys",
+        "open_orders",
+        "positions",
+    )
+
+    def __init__(self) -> None:
+        self.collateral = 0
+        self.cancel_at = 0
+        self.buffer = 0
+        self.buffer_at = 0
+        self.open_orders = 0
+        self.flags = 0
+        self.keys: list[Key] = []
+        self.positions: list[Position] = []
+        self.booked_positions: list[int] = []
+
+
+class MarketRow:
+    """A market leaf in fields."""
+
+    __slots__ = ("config", "insurance", "next_seq", "open_interest", "pending", "publishers", "reserved")
+
+    def __init__(self) -> None:
+        self.next_seq = 1
+        self.open_interest = 0
+        self.insurance = 0
+        self.config = Market()
+        self.pending = Pending()
+        self.publishers: list[Publisher] = []
+        self.reserved = [0, 0, 0]
+
+
+class Ledger:
+    """State under execution: committed leaves below, decoded rows and the current chunk's books above."""
+
+    __slots__ = (
+        "accounts",
+        "boards",
+        "books",
+        "dirty",
+        "fills",
+        "g",
+        "leaves",
+        "markets",
+        "observed",
+        "orders",
+        "proof",
+        "source",
+        "statuses",
+        "strict",
+        "touched",
+        "transactions",
+        "withdrawals",
+        "work",
+    )
+
+    def __init__(self, source: Source, *, strict: bool = False) -> None:
+        self.source = source
+        self.strict = strict
+        self.accounts: dict[int, AccountRow] = {}
+        self.markets: dict[int, MarketRow | None] = {}
+        self.boards: dict[int, list[Board]] = {}
+        self.orders: dict[tuple[int, int, int], Order] = {}  # (market, side, book key) of live leaves
+        self.books: dict[tuple[int, int], list[int]] = {}  # (market, side) -> negated book keys, the best one last
+        self.withdrawals: dict[int, tuple[int, int]] = {}
+        value = source.get(GLOBAL_KEY)
+        self.g = decode_globals(value) if value is not None else Globals()
+        # the current chunk
+        self.touched: set[bytes] = set()
+        self.dirty: set[bytes] = set()
+        self.observed: dict[tuple[int, int], int] = {}  # (market, side) -> greatest book key seen as best
+        self.work = 0
+        self.proof = 0
+        self.leaves = 0
+        self.transactions = 0
+        self.fills: list[Fill] = []
+        self.statuses: list[Status] = []
+
+
+_ledger: Ledger
+
+
+def bind(ledger: Ledger) -> None:
+    """Make a ledger the one that the rules act on."""
+    global _ledger
+    _ledger = ledger
+
+
+# --- keys of leaves ---------------------------------------------------------------------------------------------------
+
+
+def account_key(account: int) -> bytes:
+    return b"A" + account.to_bytes(4, "big") + bytes(27)
+
+
+def board_key(group: int) -> bytes:
+    return b"B" + bytes((group,)) + bytes(30)
+
+
+def market_key(market: int) -> bytes:
+    return b"M" + market.to_bytes(2, "big") + bytes(29)
+
+
+def book_prefix(market: int, side: int) -> bytes:
+    return b"O" + market.to_bytes(2, "big") + bytes((side,))
+
+
+def book_key(side: int, price: int, seq: int) -> int:
+    """Order of a resting order within its side: lower is better. 96 bits: price (bids inverted), then sequence."""
+    return ((price if side == SELL else PRICE_MAX - price) << 64) | seq
+
+
+def order_key(market: int, side: int, price: int, seq: int) -> bytes:
+    return book_prefix(market, side) + book_key(side, price, seq).to_bytes(12, "big") + bytes(16)
+
+
+def withdrawal_key(withdrawal: int) -> bytes:
+    return b"W" + withdrawal.to_bytes(8, "big") + bytes(23)
+
+
+# --- the chunk's books ------------------------------------------------------------------------------------------------
+
+
+def begin_chunk() -> None:
+    """Forget the last chunk's books. The global leaf is in every chunk."""
+    led = _ledger
+    led.touched = set()
+    led.dirty = set()
+    led.observed = {}
+    led.work = 0
+    led.proof = 0
+    led.leaves = 0
+    led.transactions = 0
+    _touch(GLOBAL_KEY, PROOF_DENSE + GLOBAL_WORDS * PROOF_WORD)
+    led.dirty.add(GLOBAL_KEY)
+
+
+def spend_work(units: int) -> None:
+    _ledger.work += units
+
+
+def spend_proof(units: int) -> None:
+    _ledger.proof += units
+
+
+def get_work() -> int:
+    return _ledger.work
+
+
+def get_proof() -> int:
+    return _ledger.proof
+
+
+def get_leaves() -> int:
+    return _ledger.leaves
+
+
+def get_transactions() -> int:
+    """Transactions executed in this chunk."""
+    return _ledger.transactions
+
+
+def set_transactions(count: int) -> None:
+    _ledger.transactions = count
+
+
+def _touch(key: bytes, proof: int) -> None:
+    led = _ledger
+    led.touched.add(key)
+    led.work += WORK_LEAF
+    led.proof += proof
+    led.leaves += 1
+
+
+# --- globals ----------------------------------------------------------------------------------------------------------
+
+
+def get_time() -> int:
+    return _ledger.g.time
+
+
+def set_time(time: int) -> None:
+    _ledger.g.time = time
+
+
+def get_block_number() -> int:
+    return _ledger.g.block_number
+
+
+def set_block_number(number: int) -> None:
+    _ledger.g.block_number = number
+
+
+def get_position_number() -> int:
+    """Transactions executed since genesis."""
+    return _ledger.g.position
+
+
+def set_position_number(position: int) -> None:
+    _ledger.g.position = position
+
+
+def get_cursor() -> int:
+    """Inbox messages consumed since genesis."""
+    return _ledger.g.cursor
+
+
+def set_cursor(cursor: int) -> None:
+    _ledger.g.cursor = cursor
+
+
+def get_next_account() -> int:
+    return _ledger.g.next_account
+
+
+def set_last_anchor(time: int) -> None:
+    _ledger.g.last_anchor = time
+
+
+def add_fees(amount: int) -> None:
+    _ledger.g.fees += amount
+
+
+def add_deposits(amount: int) -> None:
+    _ledger.g.deposits += amount
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+def account_exists(account: int) -> bool:
+    """Ids are dense, so the counter decides and no absence needs proving."""
+    return 0 < account < _ledger.g.next_account
+
+
+def open_account(owner: int) -> int:
+    """Create the next account with its owner key; returns its id."""
+    led = _ledger
+    account = led.g.next_account
+    led.g.next_account = account + 1
+    row = AccountRow()
+    row.keys.append(Key(address=owner))
+    led.accounts[account] = row
+    key = account_key(account)
+    _touch(key, PROOF_DENSE)
+    led.dirty.add(key)
+    return account
+
+
+def _account(account: int) -> AccountRow:
+    led = _ledger
+    row = led.accounts.get(account)
+    if row is None:
+        value = led.source.get(account_key(account))
+        assert value is not None, f"account {account} has no leaf"
+        row = decode_account(value)
+        led.accounts[account] = row
+    key = account_key(account)
+    if key not in led.touched:
+        _touch(key, PROOF_DENSE + PROOF_WORD * _account_words(row))
+    return row
+
+
+def _account_words(row: AccountRow) -> int:
+    return 1 + 2 * len(row.keys) + 3 * len(row.positions)
+
+
+def _write_account(account: int) -> AccountRow:
+    row = _account(account)
+    _ledger.dirty.add(account_key(account))
+    return row
+
+
+def get_collateral(account: int) -> int:
+    return _account(account).collateral
+
+
+def add_collateral(account: int, amount: int) -> None:
+    row = _write_account(account)
+    row.collateral += amount
+    _ledger.g.accounts_total += amount
+
+
+def get_open_orders(account: int) -> int:
+    return _account(account).open_orders
+
+
+def add_open_orders(account: int, count: int) -> None:
+    _write_account(account).open_orders += count
+
+
+def get_key_count(account: int) -> int:
+    return len(_account(account).keys)
+
+
+def get_key(account: int, slot: int) -> Key:
+    """The key slot, or an empty one where none is set."""
+    led = _ledger
+    keys = _account(account).keys
+    if slot >= len(keys):
+        return Key()
+    return copy(keys[slot]) if led.strict else keys[slot]
+
+
+def set_key(account: int, slot: int, key: Key) -> None:
+    """Write a slot; slots between the last used one and this become empty ones."""
+    keys = _write_account(account).keys
+    while len(keys) <= slot:
+        keys.append(Key())
+    keys[slot] = copy(key) if _ledger.strict else key
+
+
+def get_position_count(account: int) -> int:
+    return len(_account(account).positions)
+
+
+def find_position(account: int, market: int) -> int:
+    """Index of the account's position slot in a market, or NONE."""
+    index = 0
+    for position in _account(account).positions:
+        if position.market == market:
+            return index
+        index += 1
+    return NONE
+
+
+def get_position(account: int, index: int) -> Position:
+    position = _account(account).positions[index]
+    return copy(position) if _ledger.strict else position
+
+
+def set_position(account: int, index: int, position: Position) -> None:
+    led = _ledger
+    row = _write_account(account)
+    booked = position.size * position.funding - position.cost
+    led.g.accounts_total += booked - row.booked_positions[index]
+    row.booked_positions[index] = booked
+    row.positions[index] = copy(position) if led.strict else position
+
+
+def add_position(account: int, position: Position) -> int:
+    """Append a position slot; returns its index."""
+    row = _write_account(account)
+    row.positions.append(Position(market=position.market))
+    row.booked_positions.append(0)
+    index = len(row.positions) - 1
+    set_position(account, index, position)
+    return index
+
+
+def remove_position(account: int, index: int) -> None:
+    """Free an empty slot; the last one moves into its place."""
+    row = _write_account(account)
+    assert row.booked_positions[index] == 0, "only empty positions are removed"
+    last = len(row.positions) - 1
+    if index != last:
+        row.positions[index] = row.positions[last]
+        row.booked_positions[index] = row.booked_positions[last]
+    row.positions.pop()
+    row.booked_positions.pop()
+
+
+# --- markets ----------------------------------------------------------------------------------------------------------
+
+
+def _market(market: int) -> MarketRow:
+    """The market's row; only for markets that exist (their board entry has a status)."""
+    led = _ledger
+    row = led.markets.get(market)
+    if row is None:
+        value = led.source.get(market_key(market))
+        assert value is not None, f"market {market} has no leaf"
+        row = decode_market(value)
+        led.markets[market] = row
+    key = market_key(market)
+    if key not in led.touched:
+        _touch(key, PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + len(row.publishers)))
+    return row
+
+
+def _write_market(market: int) -> MarketRow:
+    row = _market(market)
+    _ledger.dirty.add(market_key(market))
+    return row
+
+
+def create_market(market: int) -> None:
+    """Create a market's leaf; the caller sets its board entry and configuration."""
+    led = _ledger
+    led.markets[market] = MarketRow()
+    key = market_key(market)
+    _touch(key, PROOF_DENSE)
+    led.dirty.add(key)
+
+
+def get_market(market: int) -> Market:
+    config = _market(market).config
+    return copy(config) if _ledger.strict else config
+
+
+def set_market(market: int, config: Market) -> None:
+    _write_market(market).config = copy(config)
+
+
+def get_next_seq(market: int) -> int:
+    return _market(market).next_seq
+
+
+def take_seq(market: int) -> int:
+    """The next order sequence of a market, used up."""
+    row = _write_market(market)
+    seq = row.next_seq
+    row.next_seq = seq + 1
+    return seq
+
+
+def get_open_interest(market: int) -> int:
+    return _market(market).open_interest
+
+
+def add_open_interest(market: int, lots: int) -> None:
+    _write_market(market).open_interest += lots
+
+
+def get_insurance(market: int) -> int:
+    return _market(market).insurance
+
+
+def add_insurance(market: int, amount: int) -> None:
+    _write_market(market).insurance += amount
+    _ledger.g.insurance_total += amount
+
+
+def get_pending(market: int) -> Pending:
+    pending = _market(market).pending
+    return copy(pending) if _ledger.strict else pending
+
+
+def set_pending(market: int, pending: Pending) -> None:
+    _write_market(market).pending = copy(pending)
+
+
+def get_publisher_count(market: int) -> int:
+    return len(_market(market).publishers)
+
+
+def get_publisher(market: int, slot: int) -> Publisher:
+    """The publisher slot, or an empty one where none is set."""
+    publishers = _market(market).publishers
+    if slot >= len(publishers):
+        return Publisher()
+    return copy(publishers[slot]) if _ledger.strict else publishers[slot]
+
+
+def set_publisher(market: int, slot: int, publisher: Publisher) -> None:
+    publishers = _write_market(market).publishers
+    while len(publishers) <= slot:
+        publishers.append(Publisher())
+    publishers[slot] = copy(publisher) if _ledger.strict else publisher
+
+
+def _boards(group: int) -> list[Board]:
+    led = _ledger
+    boards = led.boards.get(group)
+    if boards is None:
+        value = led.source.get(board_key(group))
+        boards = decode_boards(value) if value is not None else []
+        led.boards[group] = boards
+    key = board_key(group)
+    if key not in led.touched:
+        _touch(key, PROOF_DENSE + PROOF_WORD * BOARD_WORDS * len(boards))
+    return boards
+
+
+def get_board(market: int) -> Board:
+    """The market's board entry, or an empty one (status NO_SUCH_MARKET)."""
+    boards = _boards(market // BOARD_MARKETS)
+    index = market % BOARD_MARKETS
+    if index >= len(boards):
+        return Board()
+    return copy(boards[index]) if _ledger.strict else boards[index]
+
+
+def set_board(market: int, board: Board) -> None:
+    group = market // BOARD_MARKETS
+    boards = _boards(group)
+    _ledger.dirty.add(board_key(group))
+    index = market % BOARD_MARKETS
+    while len(boards) <= index:
+        boards.append(Board())
+    boards[index] = copy(board) if _ledger.strict else board
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------
+
+
+def _book(market: int, side: int) -> list[int]:
+    led = _ledger
+    book = led.books.get((market, side))
+    if book is None:
+        book = [-int.from_bytes(key[4:16], "big") for key in led.source.keys(book_prefix(market, side))]
+        book.reverse()
+        led.books[(market, side)] = book
+    return book
+
+
+def get_best(market: int, side: int) -> tuple[int, int]:
+    """(price, sequence) of the best resting order of a side, dead ones included; (0, 0) if there is none.
+
+    The look is part of the proof: every order up to the best one seen must be in the witness.
+    """
+    led = _ledger
+    book = _book(market, side)
+    observed = led.observed.get((market, side))
+    if observed is None:
+        led.proof += PROOF_ORDER
+        observed = 0
+    if not book:
+        led.observed[(market, side)] = (1 << 96) - 1
+        return 0, 0
+    best = -book[-1]
+    led.observed[(market, side)] = max(observed, best)
+    price = best >> 64
+    if side != SELL:
+        price = PRICE_MAX - price
+    seq = best & _SEQ_MASK
+    key = order_key(market, side, price, seq)
+    if key not in led.touched:
+        _touch(key, PROOF_VISIT)
+    return price, seq
+
+
+def get_order(market: int, side: int, price: int, seq: int) -> Order:
+    """A resting order; lots 0 where there is none."""
+    led = _ledger
+    key = order_key(market, side, price, seq)
+    if key not in led.touched:
+        _touch(key, PROOF_ORDER)
+    order = _stored_order(market, side, book_key(side, price, seq), key)
+    if order is None:
+        return Order()
+    return copy(order) if led.strict else order
+
+
+def _stored_order(market: int, side: int, place: int, key: bytes) -> Order | None:
+    led = _ledger
+    order = led.orders.get((market, side, place))
+    if order is None:
+        book = _book(market, side)
+        at = bisect_left(book, -place)
+        if at == len(book) or book[at] != -place:
+            return None
+        value = led.source.get(key)
+        assert value is not None, "an indexed order has a leaf"
+        order = decode_order(value)
+        led.orders[(market, side, place)] = order
+    return order
+
+
+def set_order(market: int, side: int, price: int, seq: int, order: Order) -> None:
+    """Write, insert, or (lots 0) remove a resting order."""
+    led = _ledger
+    key = order_key(market, side, price, seq)
+    if key not in led.touched:
+        _touch(key, PROOF_ORDER)
+    led.dirty.add(key)
+    place = book_key(side, price, seq)
+    book = _book(market, side)
+    at = bisect_left(book, -place)
+    present = at < len(book) and book[at] == -place
+    if order.lots == 0:
+        if present:
+            del book[at]
+        led.orders.pop((market, side, place), None)
+        return
+    if not present:
+        insort(book, -place)
+    led.orders[(market, side, place)] = copy(order) if led.strict else order
+
+
+# --- withdrawals ------------------------------------------------------------------------------------------------------
+
+
+def create_withdrawal(recipient: int, amount: int) -> int:
+    """Create the next withdrawal leaf; returns its id."""
+    led = _ledger
+    withdrawal = led.g.next_withdrawal
+    led.g.next_withdrawal = withdrawal + 1
+    led.g.withdrawn += amount
+    led.withdrawals[withdrawal] = (recipient, amount)
+    key = withdrawal_key(withdrawal)
+    _touch(key, PROOF_DENSE)
+    led.dirty.add(key)
+    return withdrawal
+
+
+# --- receipts (no twin: the contract keeps none) ----------------------------------------------------------------------
+
+
+def note_fill(fill: Fill) -> None:
+    _ledger.fills.append(fill)
+
+
+def take_fills() -> list[Fill]:
+    fills = _ledger.fills
+    _ledger.fills = []
+    return fills
+
+
+def note_status(status: Status) -> None:
+    """Keep the status of one action of the current transaction."""
+    _ledger.statuses.append(status)
+
+
+def take_statuses() -> list[Status]:
+    statuses = _ledger.statuses
+    _ledger.statuses = []
+    return statuses
+
+
+# --- leaves -----------------------------------------------------------------------------------------------------------
+
+
+def write_set() -> dict[bytes, bytes | None]:
+    """The chunk's changes: key -> new value, None = deleted."""
+    return {key: encode_leaf(key) for key in _ledger.dirty}
+
+
+def observed_ranges() -> tuple[tuple[bytes, bytes], ...]:
+    """The parts of books that the chunk looked at, as inclusive key intervals, ascending."""
+    ranges = []
+    for (market, side), place in sorted(_ledger.observed.items()):
+        prefix = book_prefix(market, side)
+        high = b"\xff" * 28 if place == (1 << 96) - 1 else place.to_bytes(12, "big") + bytes(16)
+        ranges.append((prefix + bytes(28), prefix + high))
+    return tuple(ranges)
+
+
+def encode_leaf(key: bytes) -> bytes | None:
+    """Current value of a leaf that this ledger has touched; None if it does not exist."""
+    led = _ledger
+    kind = key[0]
+    if kind == 0x41:
+        return encode_account(led.accounts[int.from_bytes(key[1:5], "big")])
+    if kind == 0x4F:
+        order = led.orders.get((int.from_bytes(key[1:3], "big"), key[3], int.from_bytes(key[4:16], "big")))
+        return None if order is None else encode_order(order)
+    if kind == 0x4D:
+        row = led.markets[int.from_bytes(key[1:3], "big")]
+        return None if row is None else encode_market(row)
+    if kind == 0x42:
+        return encode_boards(led.boards[key[1]])
+    if kind == 0x57:
+        recipient, amount = led.withdrawals[int.from_bytes(key[1:9], "big")]
+        return (recipient << 64 | amount).to_bytes(32, "big")
+    return encode_globals(led.g)
+
+
+def _signed(word: int, shift: int) -> int:
+    value = word >> shift & _M64
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _signed128(word: int, shift: int) -> int:
+    value = word >> shift & _M128
+    return value - (1 << 128) if value >> 127 else value
+
+
+def _words(value: bytes) -> list[int]:
+    return [int.from_bytes(value[i : i + 32], "big") for i in range(0, len(value), 32)]
+
+
+def _pack(words: list[int]) -> bytes:
+    return b"".join([word.to_bytes(32, "big") for word in words])
+
+
+def global_words(g: Globals) -> list[int]:
+    return [
+        g.time << 192 | g.block_number << 128 | g.position << 64 | g.cursor,
+        g.next_account << 192 | g.next_withdrawal << 128 | g.last_anchor << 64 | g.sqrt_tau,
+        (g.accounts_total & _M128) << 128 | (g.insurance_total & _M128),
+        g.fees << 192 | g.deposits << 128 | g.withdrawn << 64,
+        (g.losses_total & _M128) << 128,
+        0,
+    ]
+
+
+def encode_globals(g: Globals) -> bytes:
+    return _pack(global_words(g))
+
+
+def decode_globals(value: bytes) -> Globals:
+    w = _words(value)
+    g = Globals()
+    g.time, g.block_number, g.position, g.cursor = w[0] >> 192, w[0] >> 128 & _M64, w[0] >> 64 & _M64, w[0] & _M64
+    g.next_account, g.next_withdrawal = w[1] >> 192, w[1] >> 128 & _M64
+    g.last_anchor, g.sqrt_tau = w[1] >> 64 & _M64, w[1] & _M64
+    g.accounts_total, g.insurance_total = _signed128(w[2], 128), _signed128(w[2], 0)
+    g.fees, g.deposits, g.withdrawn = w[3] >> 192, w[3] >> 128 & _M64, w[3] >> 64 & _M64
+    g.losses_total = _signed128(w[4], 128)
+    return g
+
+
+def encode_account(row: AccountRow) -> bytes:
+    words = [
+        (row.collateral & _M64) << 168
+        | row.cancel_at << 120
+        | row.buffer << 88
+        | row.buffer_at << 40
+        | row.open_orders << 24
+        | len(row.keys) << 16
+        | len(row.positions) << 8
+        | row.flags
+    ]
+    for key in row.keys:
+        words.append(key.address << 48 | key.expiry)
+        words.append(key.nonce_high << 64 | key.nonce_map)
+    for p in row.positions:
+        words.append(
+            (p.size & _M64) << 192 | (p.cost & _M64) << 128 | (p.funding & _M64) << 64 | (p.loss & _M64)
+        )
+        words.append(p.buy_lots << 192 | p.sell_lots << 128 | p.buy_notional << 64 | p.sell_notional)
+        words.append(p.min_seq << 96 | p.reduce_lots << 32 | p.market << 16 | p.open_orders)
+    return _pack(words)
+
+
+def decode_account(value: bytes) -> AccountRow:
+    w = _words(value)
+    head = w[0]
+    row = AccountRow()
+    row.collateral = _signed(head, 168)
+    row.cancel_at = head >> 120 & 0xFFFFFFFFFFFF
+    row.buffer = head >> 88 & 0xFFFFFFFF
+    row.buffer_at = head >> 40 & 0xFFFFFFFFFFFF
+    row.open_orders = head >> 24 & 0xFFFF
+    row.flags = head & 0xFF
+    at = 1
+    for _ in range(head >> 16 & 0xFF):
+        row.keys.append(Key(w[at] >> 48, w[at] & 0xFFFFFFFFFFFF, w[at + 1] >> 64, w[at + 1] & _M64))
+        at += 2
+    for _ in range(head >> 8 & 0xFF):
+        row.positions.append(_decode_position(w[at], w[at + 1], w[at + 2]))
+        at += 3
+    row.booked_positions = [p.size * p.funding - p.cost for p in row.positions]
+    return row
+
+
+def _decode_position(a: int, b: int, c: int) -> Position:
+    return Position(
+        size=_signed(a, 192),
+        cost=_signed(a, 128),
+        funding=_signed(a, 64),
+        loss=_signed(a, 0),
+        buy_lots=b >> 192,
+        sell_lots=b >> 128 & _M64,
+        buy_notional=b >> 64 & _M64,
+        sell_notional=b & _M64,
+        min_seq=c >> 96 & _M64,
+        reduce_lots=c >> 32 & _M64,
+        market=c >> 16 & 0xFFFF,
+        open_orders=c & 0xFFFF,
+    )
+
+
+def encode_market(row: MarketRow) -> bytes:
+    c = row.config
+    p = row.pending
+    words = [
+        row.next_seq << 192 | row.open_interest << 128 | c.oi_cap << 64 | c.min_notional,
+        (row.insurance & _M64) << 192
+        | c.taker_fee << 160
+        | c.maker_fee << 128
+        | c.penalty << 96
+        | c.band << 64
+        | c.quorum << 56
+        | len(row.publishers) << 48,
+        p.account << 224 | p.lots << 160 | p.price << 128 | p.client_id << 64 | p.expiry << 16 | p.side << 8 | p.tif,
+        *row.reserved,
+    ]
+    words += [s.address << 80 | s.price << 48 | s.time for s in row.publishers]
+    return _pack(words)
+
+
+def decode_market(value: bytes) -> MarketRow:
+    w = _words(value)
+    row = MarketRow()
+    row.next_seq, row.open_interest = w[0] >> 192, w[0] >> 128 & _M64
+    row.insurance = _signed(w[1], 192)
+    row.config = Market(
+        oi_cap=w[0] >> 64 & _M64,
+        min_notional=w[0] & _M64,
+        taker_fee=w[1] >> 160 & 0xFFFFFFFF,
+        maker_fee=w[1] >> 128 & 0xFFFFFFFF,
+        penalty=w[1] >> 96 & 0xFFFFFFFF,
+        band=w[1] >> 64 & 0xFFFFFFFF,
+        quorum=w[1] >> 56 & 0xFF,
+    )
+    row.pending = Pending(
+        account=w[2] >> 224,
+        lots=w[2] >> 160 & _M64,
+        price=w[2] >> 128 & 0xFFFFFFFF,
+        client_id=w[2] >> 64 & _M64,
+        expiry=w[2] >> 16 & 0xFFFFFFFFFFFF,
+        side=w[2] >> 8 & 0xFF,
+        tif=w[2] & 0xFF,
+    )
+    row.reserved = w[3:6]
+    row.publishers = [Publisher(x >> 80, x >> 48 & 0xFFFFFFFF, x & 0xFFFFFFFFFFFF) for x in w[6:]]
+    return row
+
+
+def encode_boards(boards: list[Board]) -> bytes | None:
+    words: list[int] = []
+    for b in boards:
+        words.append(
+            b.mark << 216
+            | b.mark_time << 168
+            | b.tick_value << 136
+            | b.status << 128
+            | b.mm_base << 104
+            | b.mm_cap << 80
+            | b.im_base << 56
+            | b.im_cap << 32
+            | b.stale_ms
+        )
+        words.append((b.funding & _M64) << 192 | (b.loss_long & _M64) << 128 | (b.loss_short & _M64) << 64 | b.impact)
+        words.append(b.variance << 192 | b.addon << 128)
+    return _pack(words) if words else None
+
+
+def decode_boards(value: bytes) -> list[Board]:
+    w = _words(value)
+    boards: list[Board] = []
+    for i in range(0, len(w), 3):
+        a, b, c = w[i], w[i + 1], w[i + 2]
+        boards.append(
+            Board(
+                mark=a >> 216,
+                mark_time=a >> 168 & 0xFFFFFFFFFFFF,
+                tick_value=a >> 136 & 0xFFFFFFFF,
+                status=a >> 128 & 0xFF,
+                mm_base=a >> 104 & 0xFFFFFF,
+                mm_cap=a >> 80 & 0xFFFFFF,
+                im_base=a >> 56 & 0xFFFFFF,
+                im_cap=a >> 32 & 0xFFFFFF,
+                stale_ms=a & 0xFFFFFFFF,
+                funding=_signed(b, 192),
+                loss_long=_signed(b, 128),
+                loss_short=_signed(b, 64),
+                impact=b & _M64,
+                variance=c >> 192,
+                addon=c >> 128 & _M64,
+            )
+        )
+    return boards
+
+
+def encode_order(order: Order) -> bytes:
+    return (
+        order.account << 184 | order.lots << 120 | order.client_id << 56 | order.expiry << 8 | order.flags
+    ).to_bytes(32, "big")
+
+
+def decode_order(value: bytes) -> Order:
+    w = int.from_bytes(value, "big")
+    return Order(w >> 184, w >> 120 & _M64, w >> 56 & _M64, w >> 8 & 0xFFFFFFFFFFFF, w & 0xFF)

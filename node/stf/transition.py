@@ -1,0 +1,433 @@
+"""The state transition: decode a transaction, make sure that its worst case fits the chunk, execute it.
+
+A chunk is a run of whole transactions with one state root after it. Structure that is broken, a limit exceeded, or a
+transaction begun without room for the worst case of its kind makes the chunk INVALID: its only correct post-root is
+INVALID_ROOT, which L1 refuses to post. Everything else ends in a Status, and every transaction has a position.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from node.stf import accounts, book, encoding, inbox, liquidation, oracle, state
+from node.stf.encoding import BAD
+from node.stf.params import (
+    ACTIONS_MAX,
+    CHUNK_BYTES_MAX,
+    CHUNK_LEAVES_MAX,
+    CHUNK_PROOF_MAX,
+    CHUNK_TXS_MAX,
+    CHUNK_WORK_MAX,
+    KEY_WORDS,
+    KEYS_MAX,
+    MARKET_WORDS,
+    MATCH_STEPS,
+    MESSAGE_BYTES_MAX,
+    POSITION_WORDS,
+    POSITIONS_MAX,
+    PROOF_BASE,
+    PROOF_DENSE,
+    PROOF_MESSAGE,
+    PROOF_ORDER,
+    PROOF_VISIT,
+    PROOF_WORD,
+    PUBLISHERS_MAX,
+    TIME_MAX,
+    WORK_ACTION,
+    WORK_BYTE,
+    WORK_LEAF,
+    WORK_MESSAGE,
+    WORK_PRICE,
+    WORK_SIGNATURE,
+    WORK_STEP,
+    WORK_TERM,
+    WORK_TX,
+)
+from node.stf.types import (
+    ACTIONS,
+    ADMIN,
+    ANCHOR_NOTICE,
+    BLOCK,
+    CANCEL,
+    CANCEL_ALL,
+    CONTINUE,
+    DEPOSIT,
+    FORCED,
+    INBOX,
+    LIQUIDATE,
+    ORACLE_PRICE,
+    PLACE,
+    ROLLBACK_NOTICE,
+    SET_KEY,
+    WITHDRAW,
+    Action,
+    Receipt,
+    Status,
+)
+
+INVALID_ROOT: Final = b"\xff" * 32
+
+# worst cases of one leaf, in proof bytes
+PROOF_ACCOUNT: Final = PROOF_DENSE + PROOF_WORD * (1 + KEY_WORDS * KEYS_MAX + POSITION_WORDS * POSITIONS_MAX)
+PROOF_MARKET: Final = PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + PUBLISHERS_MAX)
+PROOF_BOARD: Final = PROOF_DENSE + PROOF_WORD * 24
+# worst case of one margin check, in work
+WORK_HEALTH: Final = WORK_TERM * (POSITIONS_MAX + 1)
+# a match: up to 16 visits, each with an order, its account and two margin checks; and every board
+MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + 2 * WORK_HEALTH + 2 * WORK_LEAF) + 4 * WORK_LEAF + WORK_HEALTH
+MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + 4 * PROOF_BOARD
+MATCH_LEAVES: Final = 2 * MATCH_STEPS + 4
+# what a forced transaction may need at most: four orders in one market fit
+FORCED_WORK: Final = 2_600_000
+FORCED_LEAVES: Final = 60
+FORCED_PROOF: Final = 60_000
+
+_message_at: Callable[[int], bytes | None]
+
+
+class InvalidChunk(Exception):
+    """The chunk is INVALID; the message says why (for operators: the contract only knows that it is)."""
+
+
+def set_inbox(message_at: Callable[[int], bytes | None]) -> None:
+    """Where messages come from: number -> bytes, None at or past the cursor that may be consumed."""
+    global _message_at
+    _message_at = message_at
+
+
+# --- chunks -----------------------------------------------------------------------------------------------------------
+
+
+def begin_chunk() -> None:
+    """Start the books of a chunk on the bound ledger."""
+    state.begin_chunk()
+    state.spend_proof(PROOF_BASE)
+
+
+def execute_chunk(chunk: bytes) -> list[Receipt]:
+    """Execute a whole chunk on the bound ledger. Raises InvalidChunk if it is INVALID."""
+    begin_chunk()
+    if not 0 < len(chunk) <= CHUNK_BYTES_MAX:
+        raise InvalidChunk(f"a chunk has 1 to {CHUNK_BYTES_MAX} bytes, not {len(chunk)}")
+    receipts: list[Receipt] = []
+    pos = 0
+    while pos < len(chunk):
+        encoding.load(chunk)
+        receipt, pos = execute(pos)
+        receipts.append(receipt)
+    return receipts
+
+
+def execute(pos: int) -> tuple[Receipt, int]:
+    """Execute the transaction at a position of the loaded buffer; returns its receipt and where the next one starts."""
+    count = state.get_transactions()
+    if count == CHUNK_TXS_MAX:
+        raise InvalidChunk(f"more than {CHUNK_TXS_MAX} transactions in a chunk")
+    encoding.set_base_time(state.get_time())
+    start = pos
+    kind, pos = encoding.read_byte(pos)
+    if kind == BLOCK:
+        if count != 0:
+            raise InvalidChunk("a block opens in the middle of a chunk")
+        status, pos = open_block(start, pos)
+    elif kind == INBOX:
+        status, pos = consume(start, pos)
+    else:
+        status, pos = execute_kind(kind, start, pos, False)
+    position = state.get_position_number()
+    state.set_position_number(position + 1)
+    state.set_transactions(count + 1)
+    return Receipt(kind, position, state.get_time(), status, state.take_statuses(), state.take_fills()), pos
+
+
+def execute_kind(kind: int, start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Dispatch the kinds that a message can carry too; returns the status and the position after the transaction."""
+    if kind == ACTIONS:
+        return actions(start, pos, forced)
+    if kind == CONTINUE:
+        return resume(start, pos, forced)
+    if kind == WITHDRAW:
+        return withdraw(start, pos, forced)
+    if kind == SET_KEY:
+        return set_key(start, pos, forced)
+    if kind == ORACLE_PRICE:
+        return oracle_price(start, pos, forced)
+    if kind == LIQUIDATE:
+        return liquidate(start, pos, forced)
+    begin(start, BAD, forced, 0, 0, 0)
+    return Status.FORCED_INVALID, pos
+
+
+def begin(start: int, pos: int, forced: bool, work: int, leaves: int, proof: int) -> bool:
+    """Whether a decoded transaction may begin: it is well-formed and its worst case fits.
+
+    A forced one that may not just has no effect: its message's room is its room. Any other makes the chunk INVALID.
+    """
+    if forced:
+        fits = work <= FORCED_WORK and leaves <= FORCED_LEAVES and proof <= FORCED_PROOF
+        return fits and pos == encoding.get_end()
+    if pos == BAD:
+        raise InvalidChunk("a transaction does not decode")
+    state.spend_work(WORK_TX + WORK_BYTE * (pos - start))
+    state.spend_proof(pos - start)
+    if state.get_work() + work > CHUNK_WORK_MAX:
+        raise InvalidChunk("no room for a transaction's work")
+    if state.get_leaves() + leaves > CHUNK_LEAVES_MAX:
+        raise InvalidChunk("no room for a transaction's leaves")
+    if state.get_proof() + proof > CHUNK_PROOF_MAX:
+        raise InvalidChunk("no room for a transaction's proof")
+    return True
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def actions(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """One signed list of orders and cancels."""
+    account, pos = encoding.read_varint(pos)
+    packed, pos = encoding.read_byte(pos)
+    nonce, pos = encoding.read_time(pos)
+    expiry, pos = encoding.read_time(pos)
+    count = (packed & 0x1F) + 1
+    listed, pos = encoding.read_actions(pos, count)
+    r, pos = encoding.read_fixed(pos, 32)
+    vs, pos = encoding.read_fixed(pos, 32)
+    places, markets = count_places(listed)
+    work, leaves, proof = actions_room(count, places, markets)
+    if not begin(start, pos, forced, work, leaves, proof):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_SIGNATURE)
+    slot = packed >> 5
+    if account > 0xFFFFFFFF:
+        return Status.NO_ACCOUNT, pos
+    signer = encoding.recover(encoding.actions_digest(account, slot, nonce, expiry, listed), r, vs)
+    status = accounts.authorize(account, slot, signer, nonce, expiry)
+    if status == Status.OK:
+        act(account, listed)
+    return status, pos
+
+
+def count_places(listed: list[Action]) -> tuple[int, int]:
+    """How many actions place orders, and in how many runs of one market all actions stand (an upper bound)."""
+    places = 0
+    markets = 0
+    last = 1 << 32
+    for action in listed:
+        if action.op == PLACE:
+            places += 1
+        if action.market != last:
+            markets += 1
+            last = action.market
+    return places, markets
+
+
+def actions_room(count: int, places: int, markets: int) -> tuple[int, int, int]:
+    """Worst case of an Actions transaction: work, leaves, proof bytes."""
+    work = WORK_SIGNATURE + count * (WORK_ACTION + WORK_LEAF) + WORK_LEAF + markets * 2 * WORK_LEAF
+    leaves = 1 + count + 2 * markets
+    proof = PROOF_ACCOUNT + count * PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
+    if places > 0:
+        work += places * 2 * WORK_HEALTH + MATCH_WORK
+        leaves += MATCH_LEAVES
+        proof += MATCH_PROOF + 2 * markets * PROOF_ORDER
+    return work, leaves, proof
+
+
+def act(account: int, listed: list[Action]) -> None:
+    """Execute an authorized list. Its orders share one allowance of match steps; each action has its own status."""
+    steps = MATCH_STEPS
+    for action in listed:
+        state.spend_work(WORK_ACTION)
+        status = Status.NO_MARKET
+        if action.op == PLACE:
+            status, steps = book.place(account, action, steps)
+        elif action.op == CANCEL:
+            status = book.cancel(account, action)
+        elif action.op == CANCEL_ALL:
+            status = book.cancel_all(account, action.market)
+        state.note_status(status)
+
+
+def resume(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """The next match steps of a market's pending order."""
+    market, pos = encoding.read_varint(pos)
+    if market > 0xFFFF:
+        pos = BAD
+    if not begin(
+        start,
+        pos,
+        forced,
+        MATCH_WORK + 4 * WORK_LEAF,
+        MATCH_LEAVES + 4,
+        MATCH_PROOF + PROOF_ACCOUNT + 3 * PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
+    ):
+        return Status.FORCED_INVALID, pos
+    return book.resume(market, MATCH_STEPS), pos
+
+
+def withdraw(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Move free collateral into a withdrawal that L1 will pay."""
+    account, pos = encoding.read_varint(pos)
+    nonce, pos = encoding.read_time(pos)
+    expiry, pos = encoding.read_time(pos)
+    recipient, pos = encoding.read_fixed(pos, 20)
+    amount, pos = encoding.read_varint(pos)
+    r, pos = encoding.read_fixed(pos, 32)
+    vs, pos = encoding.read_fixed(pos, 32)
+    if not begin(
+        start,
+        pos,
+        forced,
+        WORK_SIGNATURE + WORK_HEALTH + 6 * WORK_LEAF,
+        6,
+        PROOF_ACCOUNT + 4 * PROOF_BOARD + PROOF_DENSE,
+    ):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_SIGNATURE)
+    if account > 0xFFFFFFFF:
+        return Status.NO_ACCOUNT, pos
+    signer = encoding.recover(encoding.withdraw_digest(account, nonce, expiry, recipient, amount), r, vs)
+    status = accounts.authorize(account, 0, signer, nonce, expiry)
+    if status == Status.OK:
+        status = accounts.withdraw(account, recipient, amount)
+    return status, pos
+
+
+def set_key(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Set or disable a trade-only key slot."""
+    account, pos = encoding.read_varint(pos)
+    slot, pos = encoding.read_byte(pos)
+    nonce, pos = encoding.read_time(pos)
+    expiry, pos = encoding.read_time(pos)
+    address, pos = encoding.read_fixed(pos, 20)
+    key_expiry, pos = encoding.read_varint(pos)
+    r, pos = encoding.read_fixed(pos, 32)
+    vs, pos = encoding.read_fixed(pos, 32)
+    if not begin(start, pos, forced, WORK_SIGNATURE + WORK_LEAF, 1, PROOF_ACCOUNT):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_SIGNATURE)
+    if account > 0xFFFFFFFF:
+        return Status.NO_ACCOUNT, pos
+    digest = encoding.set_key_digest(account, nonce, expiry, slot, address, key_expiry)
+    status = accounts.authorize(account, 0, encoding.recover(digest, r, vs), nonce, expiry)
+    if status == Status.OK:
+        status = accounts.set_key(account, slot, address, key_expiry)
+    return status, pos
+
+
+def oracle_price(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """One publisher's prices. Each market has its own status; the transaction's is the last one that is not OK."""
+    slot, pos = encoding.read_byte(pos)
+    count, pos = encoding.read_byte(pos)
+    time, pos = encoding.read_time(pos)
+    markets, prices, pos = encoding.read_prices(pos, count)
+    r, pos = encoding.read_fixed(pos, 32)
+    vs, pos = encoding.read_fixed(pos, 32)
+    if not begin(
+        start,
+        pos,
+        forced,
+        WORK_SIGNATURE + count * (WORK_PRICE + 2 * WORK_LEAF),
+        2 * count,
+        count * (PROOF_MARKET + PROOF_BOARD),
+    ):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_SIGNATURE)
+    if slot >= PUBLISHERS_MAX:
+        return Status.NO_PUBLISHER, pos
+    if time > TIME_MAX:
+        return Status.BAD_TIME, pos
+    signer = encoding.recover(encoding.oracle_price_digest(slot, time, markets, prices), r, vs)
+    if signer == 0:
+        return Status.BAD_SIGNATURE, pos
+    result = Status.OK
+    for i in range(count):
+        state.spend_work(WORK_PRICE)
+        status = oracle.publish(markets[i], slot, signer, time, prices[i])
+        state.note_status(status)
+        if status != Status.OK:
+            result = status
+    return result, pos
+
+
+def liquidate(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Reduce an account under maintenance margin."""
+    account, pos = encoding.read_varint(pos)
+    market, pos = encoding.read_varint(pos)
+    if account > 0xFFFFFFFF or market > 0xFFFF:
+        pos = BAD
+    if not begin(
+        start,
+        pos,
+        forced,
+        MATCH_WORK + 4 * WORK_HEALTH + 4 * WORK_LEAF,
+        MATCH_LEAVES + 4,
+        MATCH_PROOF + PROOF_ACCOUNT + 2 * PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
+    ):
+        return Status.FORCED_INVALID, pos
+    return liquidation.liquidate(account, market), pos
+
+
+def open_block(start: int, pos: int) -> tuple[Status, int]:
+    """Open an L2 block: time rises by ``step`` ms."""
+    step, pos = encoding.read_varint(pos)
+    time = state.get_time() + step
+    if step == 0 or time > TIME_MAX:
+        pos = BAD
+    if not begin(start, pos, False, 0, 0, 0):
+        return Status.FORCED_INVALID, pos
+    state.set_block_number(state.get_block_number() + 1)
+    state.set_time(time)
+    return Status.OK, pos
+
+
+# --- the inbox --------------------------------------------------------------------------------------------------------
+
+
+def consume(start: int, pos: int) -> tuple[Status, int]:
+    """Consume the next L1 message. Time is lifted to the message's L1 time; times inside count from 0."""
+    cursor = state.get_cursor()
+    message = _message_at(cursor)
+    if message is None:
+        begin(start, pos, False, 0, 0, 0)
+        return Status.NO_MESSAGE, pos
+    base = encoding.append(message)
+    kind = message[0]
+    work, leaves, proof = message_room(kind)
+    size = len(message)
+    if not begin(start, pos, False, WORK_MESSAGE + work, leaves, PROOF_MESSAGE + size + proof):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_MESSAGE + WORK_BYTE * size)
+    state.spend_proof(PROOF_MESSAGE + size)
+    state.set_cursor(cursor + 1)
+    outer = encoding.get_end()
+    encoding.set_end(base + size)
+    encoding.set_base_time(0)
+    seconds, payload = encoding.read_fixed(base + 21, 8)
+    state.set_time(min(TIME_MAX, max(state.get_time(), seconds * 1000)))
+    status = deliver(kind, payload)
+    encoding.set_end(outer)
+    return status, pos
+
+
+def message_room(kind: int) -> tuple[int, int, int]:
+    """Worst case of a message by kind: work, leaves, proof bytes, beyond its header and bytes in the proof."""
+    work = WORK_BYTE * MESSAGE_BYTES_MAX
+    if kind == FORCED:
+        return work + FORCED_WORK, FORCED_LEAVES, FORCED_PROOF
+    return work + 3 * WORK_LEAF, 3, PROOF_ACCOUNT + PROOF_MARKET + PROOF_BOARD
+
+
+def deliver(kind: int, pos: int) -> Status:
+    """Act on a message whose payload starts at ``pos``."""
+    if kind == DEPOSIT:
+        return inbox.deposit(pos)
+    if kind == FORCED:
+        start = pos
+        forced_kind, pos = encoding.read_byte(pos)
+        status, pos = execute_kind(forced_kind, start, pos, True)
+        return status
+    if kind == ANCHOR_NOTICE or kind == ROLLBACK_NOTICE:
+        return inbox.notice(pos)
+    if kind == ADMIN:
+        return inbox.administer(pos)
+    return Status.BAD_MESSAGE
