@@ -1,8 +1,8 @@
 """The three severities of failure, named after what the caller does about them.
 
 Temporary: wait and try again, nothing is lost. Reset: what was derived may no longer be true; go back to a point
-that is still known to hold and derive again. Critical: going on would do harm; stop and say so. A failure that is none of these
-is a bug and propagates as it is.
+that is still known to hold and derive again. Critical: going on would do harm; stop and say so. A failure that is none
+of these is a bug and propagates as it is.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Following L1's heads: latest, safe, finalized, and every reorganisation with its common ancestor.
 
-Invariants: the remembered blocks are one parent-linked run that ends at the latest head; an update that reports no reorg
-extends the previous head; a reorg names the newest block that both branches share. A branch that forks below what is
-remembered raises ``Reset``; a changed finalized block raises ``Critical``.
+Invariants: the remembered blocks are one parent-linked run that ends at the latest head; an update that reports no
+reorg extends the previous head; a reorg names the newest block that both branches share. A branch that forks below what
+is remembered raises ``Reset``; a changed finalized block raises ``Critical``.
 
 Chains without ``safe``/``finalized`` tags: heads are counted back from the latest block by configured depths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 import trio
@@ -62,7 +62,7 @@ class Heads:
 
 
 class HeadTracker:
-    """Remembers recent blocks and turns polls into ``Heads``."""
+    """Remembers recent blocks and turns polls into ``Heads``. A poll that raises Temporary changes nothing."""
 
     def __init__(self, client: L1Client, config: HeadsConfig | None = None) -> None:
         self._client = client
@@ -77,49 +77,57 @@ class HeadTracker:
 
         After a Reset the tracker has forgotten everything: the next poll starts afresh.
         """
+        before = self.heads
         latest = await self._client.head("latest")
-        reorg = await self._link(latest)
-        safe, finalized = await self._settled(latest)
-        self._check_finalized(finalized)
-        heads = Heads(latest, safe, finalized, reorg)
-        same = self.heads is not None and reorg is None and (
-            self.heads.latest.hash, self.heads.safe.hash, self.heads.finalized.hash
-        ) == (latest.hash, safe.hash, finalized.hash)
-        self.heads = heads
+        known = self._known
+        reorg: Reorg | None = None
+        if before is None:
+            known = {latest.number: latest}
+        elif latest != before.latest:
+            known, reorg = await self._link(before.latest, latest)
+        safe, finalized = await self._settled(latest, known)
+        self._check_finalized(finalized, known, reorg)
+        if before is None:
+            known = await self._backfill(latest, finalized)
+        self._known = known
+        self.heads = Heads(latest, safe, finalized, reorg)
         if reorg is not None:
             log.warning("l1_reorged", depth=reorg.depth, ancestor=reorg.ancestor.number, head=latest.number)
-        return None if same else heads
+        return None if before is not None and replace(before, reorg=None) == self.heads else self.heads
 
-    async def _link(self, latest: L1Block) -> Reorg | None:
-        """Extend or replace the remembered run so that it ends at ``latest``; returns the reorg, if it is one."""
-        old = self.heads.latest if self.heads else None
-        if old is None:
-            self._known = {latest.number: latest}
-            return None
-        if latest.number > old.number + self._config.history_max:
-            return await self._jump(old, latest)
-        branch: list[L1Block] = []
+    async def _backfill(self, latest: L1Block, finalized: L1Block) -> dict[int, L1Block]:
+        """At the start: remember everything that can still be reorganised, within ``history_max``."""
+        known = {latest.number: latest}
         block = latest
-        lowest = min(self._known)
+        while block.number > finalized.number and len(known) < self._config.history_max:
+            block = await self._parent(block)
+            known[block.number] = block
+        return known
+
+    async def _link(self, old: L1Block, latest: L1Block) -> tuple[dict[int, L1Block], Reorg | None]:
+        """The remembered run, extended or replaced so that it ends at ``latest``; and the reorg, if it is one."""
+        if latest.number > old.number + self._config.history_max:
+            return await self._jump(old, latest), None
+        branch: list[L1Block] = []
+        block, lowest = latest, min(self._known)
         while self._known.get(block.number) != block:
             branch.append(block)
             if block.number <= lowest:
                 self._forget()
                 raise Reset(f"L1 reorganised below block {lowest}, the oldest remembered; derive from finalized again")
             block = await self._parent(block)
-        for number in [number for number in self._known if number > block.number]:
-            del self._known[number]
-        self._known.update((item.number, item) for item in branch)
-        for number in sorted(self._known)[:-self._config.history_max]:
-            del self._known[number]
-        return None if block == old else Reorg(old, block, old.number - block.number)
+        known = {number: item for number, item in self._known.items() if number <= block.number}
+        known.update((item.number, item) for item in branch)
+        for number in sorted(known)[:-self._config.history_max]:
+            del known[number]
+        return known, None if block == old else Reorg(old, block, old.number - block.number)
 
-    async def _jump(self, old: L1Block, latest: L1Block) -> None:
+    async def _jump(self, old: L1Block, latest: L1Block) -> dict[int, L1Block]:
         """After a long sleep: the old head must still be canonical, then remembering starts again at the new head."""
         if await self._client.block(old.number) != old:
             self._forget()
             raise Reset(f"L1 block {old.number} was replaced while we were away; derive from finalized again")
-        self._known = {latest.number: latest}
+        return await self._backfill(latest, old)
 
     async def _parent(self, block: L1Block) -> L1Block:
         parent = await self._client.block(block.parent_hash)
@@ -127,7 +135,7 @@ class HeadTracker:
             raise Temporary(f"L1 node does not know the parent of block {block.number}; it may be reorganising")
         return parent
 
-    async def _settled(self, latest: L1Block) -> tuple[L1Block, L1Block]:
+    async def _settled(self, latest: L1Block, known: dict[int, L1Block]) -> tuple[L1Block, L1Block]:
         if self._tags_offered:
             try:
                 return await self._client.head("safe"), await self._client.head("finalized")
@@ -135,27 +143,27 @@ class HeadTracker:
                 self._tags_offered = False
                 log.warning("l1_tags_missing", reason=str(error), safe_depth=self._config.safe_depth,
                             finalized_depth=self._config.finalized_depth)
-        return (await self._at_depth(latest, self._config.safe_depth),
-                await self._at_depth(latest, self._config.finalized_depth))
+        return (await self._at_depth(latest, known, self._config.safe_depth),
+                await self._at_depth(latest, known, self._config.finalized_depth))
 
-    async def _at_depth(self, latest: L1Block, depth: int) -> L1Block:
+    async def _at_depth(self, latest: L1Block, known: dict[int, L1Block], depth: int) -> L1Block:
         number = max(0, latest.number - depth)
-        known = self._known.get(number)
-        if known is not None:
-            return known
+        if number in known:
+            return known[number]
         block = await self._client.block(number)
         if block is None:
             raise Temporary(f"L1 node has no block {number}; it may be behind")
         return block
 
-    def _check_finalized(self, finalized: L1Block) -> None:
-        """Finality must not move back or change; a lagging node behind a balancer may show an older one (ignored)."""
+    def _check_finalized(self, finalized: L1Block, known: dict[int, L1Block], reorg: Reorg | None) -> None:
+        """Finality must not change. (It may seem to move back when a node behind a balancer lags: that is ignored.)"""
         before = self.heads.finalized if self.heads else None
-        known = self._known.get(finalized.number)
-        changed = known is not None and known.hash != finalized.hash
-        if before is not None and finalized.number == before.number and finalized.hash != before.hash or changed:
-            number = finalized.number
-            raise Critical(f"L1's finalized block {number} changed; check the L1 node, nothing built on it can be trusted")
+        lost = before is not None and reorg is not None and reorg.ancestor.number < before.number
+        changed = before is not None and finalized.number == before.number and finalized.hash != before.hash
+        if lost or changed:
+            raise Critical("a finalized L1 block changed; check the L1 node: nothing built on it can be trusted")
+        if finalized.number in known and known[finalized.number] != finalized:
+            raise Temporary("L1 reorganised while its heads were read; looking again")
 
     def _forget(self) -> None:
         self._known = {}
@@ -165,8 +173,8 @@ class HeadTracker:
 async def follow_heads(tracker: HeadTracker, channel: trio.MemorySendChannel[Heads], poll_s: float) -> None:
     """Poll for ever and send what changed; temporary failures are logged and retried with backoff to 30 s.
 
-    The channel is bounded by its creator: a slow reader makes polls wait, and misses nothing that matters, because every
-    update carries the reorg since the update before it. Reset and Critical propagate.
+    The channel is bounded by its creator: a slow reader makes polls wait, and misses nothing that matters, because
+    every update carries the reorg since the update before it. Reset and Critical propagate.
     """
     failures = 0
     async with channel:
