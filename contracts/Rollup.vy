@@ -242,7 +242,7 @@ def force(transaction: Bytes[inbox.PAYLOAD_BYTES_MAX]):
         moved: bool = extcall IERC20(vault.TOKEN).transferFrom(
             msg.sender, BURN_ADDRESS, FORCE_FEE, default_return_value=True
         )
-        assert moved, "TOKEN: transferFrom failed, check balance and allowance"
+        assert moved, "TRANSFER_FROM: failed, check balance and allowance"
     inbox.enqueue(inbox.KIND_FORCED, msg.sender, transaction)
 
 

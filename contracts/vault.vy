@@ -26,12 +26,12 @@ def __init__(token: address):
 def pull(payer: address, amount: uint256):
     before: uint256 = staticcall IERC20(TOKEN).balanceOf(self)
     moved: bool = extcall IERC20(TOKEN).transferFrom(payer, self, amount, default_return_value=True)
-    assert moved, "TOKEN: transferFrom failed, check balance and allowance"
+    assert moved, "TRANSFER_FROM: failed, check balance and allowance"
     arrived: uint256 = staticcall IERC20(TOKEN).balanceOf(self)
-    assert arrived == before + amount, "TOKEN: amount arrived differs, fee tokens are not supported"
+    assert arrived == before + amount, "TOKEN_FEE: another amount arrived, such tokens are not supported"
 
 
 @internal
 def pay(recipient: address, amount: uint256):
     moved: bool = extcall IERC20(TOKEN).transfer(recipient, amount, default_return_value=True)
-    assert moved, "TOKEN: transfer failed"
+    assert moved, "TRANSFER: failed"
