@@ -16,6 +16,7 @@
 """
 from ethereum.ercs import IERC20
 from interfaces import IERC20Permit
+from interfaces import IRollup
 
 import batch_header
 import governance
@@ -24,6 +25,8 @@ import merkle_list
 import seat
 import vault
 from stf import path
+
+implements: IRollup
 
 initializes: inbox
 initializes: vault
