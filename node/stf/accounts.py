@@ -15,7 +15,7 @@ from node.stf.params import (
     TIME_MAX,
     U64_MAX,
 )
-from node.stf.types import BUY, NONE, Key, Position, Status
+from node.stf.types import BUY, NO_INDEX, Key, Position, Status
 
 
 def authorize(account: int, slot: int, signer: int, nonce: int, expiry: int) -> Status:
@@ -95,12 +95,12 @@ def withdraw(account: int, recipient: int, amount: int) -> Status:
 
 
 def ensure_position(account: int, market: int) -> int:
-    """Index of the account's slot in a market, a new one if needed; NONE if all are taken."""
+    """Index of the account's slot in a market, a new one if needed; NO_INDEX if all are taken."""
     index = state.find_position(account, market)
-    if index != NONE:
+    if index != NO_INDEX:
         return index
     if state.get_position_count(account) == POSITIONS_MAX:
-        return NONE
+        return NO_INDEX
     board = state.get_board(market)
     position = Position(market=market, funding=board.funding, min_seq=0)
     return state.add_position(account, position)

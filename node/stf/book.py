@@ -24,11 +24,10 @@ from node.stf.types import (
     HALTED,
     IOC,
     LIQUIDATION,
+    NO_INDEX,
     NO_SUCH_MARKET,
-    NONE,
     OPEN,
     POST_ONLY,
-    SELL,
     Action,
     Board,
     Fill,
@@ -46,7 +45,7 @@ def place(account: int, action: Action, steps: int) -> tuple[Status, int]:
     if status != Status.OK:
         return status, steps
     index = accounts.ensure_position(account, action.market)
-    if index == NONE:
+    if index == NO_INDEX:
         return Status.TOO_MANY_POSITIONS, steps
     status = open_order(account, index, action)
     if status != Status.OK:
@@ -191,7 +190,7 @@ def visit(market: int, taker: Pending, health: Terms) -> tuple[Pending, Terms, S
     price, seq = state.get_best(market, side)
     order = state.get_order(market, side, price, seq)
     index = state.find_position(order.account, market)
-    assert index != NONE, "a resting order has a position slot"
+    assert index != NO_INDEX, "a resting order has a position slot"
     dead = is_dead(order, state.get_position(order.account, index), seq)
     if dead or order.account == taker.account:
         remove(market, side, price, seq, order, not dead)
@@ -391,7 +390,7 @@ def cancel_all(account: int, market: int) -> Status:
         state.set_pending(market, Pending())
         drop_open(market, pending)
     index = state.find_position(account, market)
-    if index == NONE:
+    if index == NO_INDEX:
         return Status.OK
     position = state.get_position(account, index)
     position.min_seq = state.get_next_seq(market)

@@ -10,7 +10,7 @@ insurance and never makes an improving reduction worse:
 from node.stf import accounts, book, margin, oracle, state
 from node.stf.fixed_point import div_down, div_up
 from node.stf.params import LIQUIDATION_SLICE_PPM, MATCH_STEPS, PPM, PRICE_MAX, WORK_STEP
-from node.stf.types import BUY, HALTED, LIQUIDATION, NO_SUCH_MARKET, NONE, SELL, Board, Pending, Status, Terms
+from node.stf.types import BUY, HALTED, LIQUIDATION, NO_INDEX, NO_SUCH_MARKET, SELL, Board, Pending, Status, Terms
 
 
 def liquidate(account: int, market: int) -> Status:
@@ -41,7 +41,7 @@ def check(account: int, market: int) -> Status:
     if not oracle.is_fresh(board):
         return Status.STALE_PRICE
     index = state.find_position(account, market)
-    if index == NONE or state.get_position(account, index).size == 0:
+    if index == NO_INDEX or state.get_position(account, index).size == 0:
         return Status.NO_POSITION
     return Status.OK
 
@@ -80,7 +80,7 @@ def reduce(account: int, market: int) -> Status:
         return Status.NO_LIQUIDITY
     take_penalty(account, market, before, after, div_up(notional * config.penalty, PPM))
     index = state.find_position(account, market)
-    if index != NONE:
+    if index != NO_INDEX:
         accounts.release_position(account, index)
     return Status.OK
 

@@ -44,6 +44,7 @@ from node.stf.params import (
     BOARD_WORDS,
     GLOBAL_WORDS,
     MARKET_WORDS,
+    MARKETS_MAX,
     PRICE_MAX,
     PROOF_DENSE,
     PROOF_ORDER,
@@ -51,7 +52,7 @@ from node.stf.params import (
     PROOF_WORD,
     WORK_LEAF,
 )
-from node.stf.types import NONE, SELL, Board, Fill, Key, Market, Order, Pending, Position, Publisher, Status
+from node.stf.types import NO_INDEX, SELL, Board, Fill, Key, Market, Order, Pending, Position, Publisher, Status
 
 _M64 = (1 << 64) - 1
 _M128 = (1 << 128) - 1
@@ -436,13 +437,13 @@ def get_position_count(account: int) -> int:
 
 
 def find_position(account: int, market: int) -> int:
-    """Index of the account's position slot in a market, or NONE."""
+    """Index of the account's position slot in a market, or NO_INDEX."""
     index = 0
     for position in _account(account).positions:
         if position.market == market:
             return index
         index += 1
-    return NONE
+    return NO_INDEX
 
 
 def get_position(account: int, index: int) -> Position:
@@ -594,7 +595,9 @@ def _boards(group: int) -> list[Board]:
 
 
 def get_board(market: int) -> Board:
-    """The market's board entry, or an empty one (status NO_SUCH_MARKET)."""
+    """The market's board entry, or an empty one (status NO_SUCH_MARKET). Ids from MARKETS_MAX on have no leaf to look at."""
+    if market >= MARKETS_MAX:
+        return Board()
     boards = _boards(market // BOARD_MARKETS)
     index = market % BOARD_MARKETS
     if index >= len(boards):

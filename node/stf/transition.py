@@ -11,7 +11,6 @@ from typing import Final
 from node.stf import accounts, book, encoding, inbox, liquidation, oracle, state
 from node.stf.encoding import BAD
 from node.stf.params import (
-    ACTIONS_MAX,
     CHUNK_BYTES_MAX,
     CHUNK_LEAVES_MAX,
     CHUNK_PROOF_MAX,
@@ -49,13 +48,13 @@ from node.stf.types import (
     BLOCK,
     CANCEL,
     CANCEL_ALL,
-    CONTINUE,
     DEPOSIT,
     FORCED,
     INBOX,
     LIQUIDATE,
     ORACLE_PRICE,
     PLACE,
+    RESUME,
     ROLLBACK_NOTICE,
     SET_KEY,
     WITHDRAW,
@@ -143,7 +142,7 @@ def execute_kind(kind: int, start: int, pos: int, forced: bool) -> tuple[Status,
     """Dispatch the kinds that a message can carry too; returns the status and the position after the transaction."""
     if kind == ACTIONS:
         return actions(start, pos, forced)
-    if kind == CONTINUE:
+    if kind == RESUME:
         return resume(start, pos, forced)
     if kind == WITHDRAW:
         return withdraw(start, pos, forced)

@@ -63,7 +63,7 @@ class Status(IntEnum):
 
 # transaction kinds: the first byte
 ACTIONS: Final = 1
-CONTINUE: Final = 2
+RESUME: Final = 2
 WITHDRAW: Final = 3
 SET_KEY: Final = 4
 ORACLE_PRICE: Final = 5
@@ -103,7 +103,7 @@ OPEN: Final = 1
 REDUCE_ONLY: Final = 2
 HALTED: Final = 3
 
-NONE: Final = 0xFFFF  # "no such index"
+NO_INDEX: Final = 0xFFFF  # "no such index"
 
 
 @dataclass(slots=True)

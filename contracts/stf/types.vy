@@ -1,0 +1,195 @@
+# pragma version 0.4.3
+"""
+@title  The nouns of the rules: status codes, transaction kinds, and the records that leaves hold
+@author Anchorline contributors
+@license Apache-2.0
+@notice Twin of node/stf/types.py. A status is a uint256; `Status.NO_MARKET` there is `types.NO_MARKET` here, with the same number.
+        Records have the same fields in the same order: int256 where Python says "signed", uint256 otherwise. Fill and Receipt
+        are for RPC and have no twin.
+"""
+
+# What became of a transaction or an action. Never a revert: whatever a user sends has a status.
+OK: constant(uint256) = 0
+# the envelope
+BAD_SIGNATURE: constant(uint256) = 1  # no key recovers from the signature
+NO_ACCOUNT: constant(uint256) = 2
+NO_KEY: constant(uint256) = 3  # the slot is empty, or belongs to another key
+KEY_EXPIRED: constant(uint256) = 4
+EXPIRED: constant(uint256) = 5  # the signature's own expiry has passed
+EXPIRY_TOO_FAR: constant(uint256) = 6
+NONCE_USED: constant(uint256) = 7
+NONCE_TOO_OLD: constant(uint256) = 8
+NONCE_TOO_NEW: constant(uint256) = 9
+OWNER_ONLY: constant(uint256) = 10
+# orders
+NO_MARKET: constant(uint256) = 11
+MARKET_HALTED: constant(uint256) = 12
+MARKET_REDUCE_ONLY: constant(uint256) = 13
+MARKET_BUSY: constant(uint256) = 14  # a crossing order is still being matched
+STALE_PRICE: constant(uint256) = 15
+BAD_PRICE: constant(uint256) = 16
+PRICE_BAND: constant(uint256) = 17
+BAD_LOTS: constant(uint256) = 18
+MIN_NOTIONAL: constant(uint256) = 19
+TOO_LARGE: constant(uint256) = 20
+OI_CAP: constant(uint256) = 21
+TOO_MANY_ORDERS: constant(uint256) = 22
+TOO_MANY_POSITIONS: constant(uint256) = 23
+INSUFFICIENT_MARGIN: constant(uint256) = 24
+WOULD_CROSS: constant(uint256) = 25
+UNSUPPORTED: constant(uint256) = 26
+ORDER_NOT_FOUND: constant(uint256) = 27
+NOT_YOUR_ORDER: constant(uint256) = 28
+ORDER_EXPIRED: constant(uint256) = 29
+PENDING: constant(uint256) = 30  # accepted; the rest waits for Continue
+# the other kinds
+BAD_SLOT: constant(uint256) = 31
+BAD_RECIPIENT: constant(uint256) = 32
+BAD_AMOUNT: constant(uint256) = 33
+INSUFFICIENT_FREE: constant(uint256) = 34
+NO_PUBLISHER: constant(uint256) = 35
+BAD_TIME: constant(uint256) = 36
+NOT_PENDING: constant(uint256) = 37
+NO_POSITION: constant(uint256) = 38
+NOT_LIQUIDATABLE: constant(uint256) = 39
+NO_LIQUIDITY: constant(uint256) = 40
+NO_MESSAGE: constant(uint256) = 41
+BAD_MESSAGE: constant(uint256) = 42
+FORCED_INVALID: constant(uint256) = 43  # a forced transaction that does not decode
+
+# transaction kinds: the first byte
+ACTIONS: constant(uint256) = 1
+RESUME: constant(uint256) = 2
+WITHDRAW: constant(uint256) = 3
+SET_KEY: constant(uint256) = 4
+ORACLE_PRICE: constant(uint256) = 5
+LIQUIDATE: constant(uint256) = 6
+SWEEP: constant(uint256) = 7
+INBOX: constant(uint256) = 8
+BLOCK: constant(uint256) = 9
+
+# inbox message kinds: their first byte
+DEPOSIT: constant(uint256) = 1
+FORCED: constant(uint256) = 2
+ANCHOR_NOTICE: constant(uint256) = 4
+ROLLBACK_NOTICE: constant(uint256) = 5
+ADMIN: constant(uint256) = 6
+# admin messages
+CONFIGURE_MARKET: constant(uint256) = 1
+SET_PUBLISHER: constant(uint256) = 2
+
+# action ops: the top three bits of an action's first byte
+PLACE: constant(uint256) = 1
+CANCEL: constant(uint256) = 2
+CANCEL_ALL: constant(uint256) = 3
+
+BUY: constant(uint256) = 0
+SELL: constant(uint256) = 1
+
+# time in force
+GTC: constant(uint256) = 0
+IOC: constant(uint256) = 1
+FOK: constant(uint256) = 2  # reserved
+POST_ONLY: constant(uint256) = 3
+LIQUIDATION: constant(uint256) = 4  # never on the wire: the rules' own order
+
+# market status
+NO_SUCH_MARKET: constant(uint256) = 0
+OPEN: constant(uint256) = 1
+REDUCE_ONLY: constant(uint256) = 2
+HALTED: constant(uint256) = 3
+
+NO_INDEX: constant(uint256) = 65_535  # "no such index"
+
+struct Key:
+    # A key slot. Slot 0 is the owner and never expires.
+    address: uint256
+    expiry: uint256  # 0 = never
+    nonce_high: uint256
+    nonce_map: uint256  # bit i: nonce_high - i is used
+
+struct Position:
+    # A position and the orders resting with it. `min_seq`: orders of a lower sequence are dead.
+    size: int256  # signed, lots
+    cost: int256  # signed, micro-USD
+    funding: int256  # signed, index snapshot
+    loss: int256  # signed, index snapshot
+    buy_lots: uint256
+    sell_lots: uint256
+    buy_notional: uint256
+    sell_notional: uint256
+    min_seq: uint256
+    market: uint256
+    open_orders: uint256
+    reduce_lots: uint256
+
+struct Board:
+    # What margin needs of one market.
+    mark: uint256  # ticks
+    mark_time: uint256  # ms: the quorum-th newest publication
+    tick_value: uint256  # micro-USD per tick and lot
+    status: uint256
+    mm_base: uint256  # ppm
+    mm_cap: uint256
+    im_base: uint256
+    im_cap: uint256
+    stale_ms: uint256
+    funding: int256  # signed, micro-USD per lot
+    loss_long: int256  # signed
+    loss_short: int256  # signed
+    impact: uint256  # micro-USD of notional per ppm
+    variance: uint256
+    addon: uint256  # reserved for the finality add-on: floor, z, cap
+
+struct Market:
+    # How a market trades; set by admin messages.
+    oi_cap: uint256  # lots
+    min_notional: uint256  # micro-USD
+    taker_fee: uint256  # ppm of notional
+    maker_fee: uint256
+    penalty: uint256  # ppm of liquidated notional, to insurance
+    band: uint256  # ppm of mark
+    quorum: uint256  # fresh publishers that a mark needs
+
+struct Pending:
+    # The crossing order of a market that waits for Continue; lots 0 = none.
+    account: uint256
+    lots: uint256
+    price: uint256
+    client_id: uint256
+    expiry: uint256
+    side: uint256
+    tif: uint256
+
+struct Publisher:
+    address: uint256
+    price: uint256
+    time: uint256
+
+struct Order:
+    account: uint256
+    lots: uint256
+    client_id: uint256
+    expiry: uint256  # ms, 0 = good till cancelled
+    flags: uint256  # reserved
+
+struct Action:
+    # One action of an `Actions` transaction, as decoded.
+    op: uint256
+    market: uint256
+    side: uint256
+    price: uint256
+    lots: uint256
+    tif: uint256
+    reduce_only: uint256
+    client_id: uint256
+    expiry: uint256
+    seq: uint256  # of the order a cancel names
+
+struct Terms:
+    # What one position, or all of an account's, adds to its margin. Micro-USD.
+    equity: int256
+    initial: int256
+    maintenance: int256
+    profit: int256  # unrealized, positive parts only
+    stale: uint256  # positions whose price is not fresh
