@@ -2,10 +2,10 @@
 
 Semantics follow op-service/txmgr. An *intent* has a caller-chosen id; the id gets a nonce once, durably, before
 anything is published, so a second ``send`` of the same id (from a retry or after a restart) continues the same
-transaction and can never post a second one. While a transaction waits it is replaced with +10% fees every ``resubmit_s`` up to a limit,
-published again when a reorg takes it off the chain, and done when ``confirmations`` blocks lie on top. When its nonce
-turns out to be used by a transaction that is not ours (the node says "nonce too low" repeatedly, no version has a
-receipt, and the confirmed nonce is past), the intent is given up, loudly.
+transaction and can never post a second one. While a transaction waits it is replaced with +10% fees every
+``resubmit_s`` up to a limit, published again when a reorg takes it off the chain, and done when ``confirmations``
+blocks lie on top. When its nonce turns out to be used by a transaction that is not ours (the node says "nonce too low"
+repeatedly, no version has a receipt, and the confirmed nonce is past), the intent is given up, loudly.
 
 What can be refused is refused before a nonce is taken (a revert, no money, too large), so it costs nothing and leaves
 no gap. After that an intent stays in flight until it is mined, whatever the network does.

@@ -126,6 +126,10 @@ class BlockStore:
         self._tx_at: dict[bytes, tuple[int, int]] = {}
         self._bodies: OrderedDict[bytes, Body] = OrderedDict()
 
+    def close(self) -> None:
+        """Give the file back. Idempotent."""
+        self._file.close()
+
     @property
     def head(self) -> Entry:
         """The newest block."""

@@ -7,7 +7,8 @@ million gas never stalls the server. Cancellation is shutdown.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -144,6 +145,15 @@ def make_service(config: DevchainConfig, *, clock: Callable[[], float] = time.ti
     return service
 
 
+@asynccontextmanager
+async def closing_store(service: Service) -> AsyncIterator[None]:
+    """Free the block file at the end, whichever way it comes."""
+    try:
+        yield
+    finally:
+        service.chain.store.close()
+
+
 async def run(
     config: DevchainConfig,
     *,
@@ -153,7 +163,7 @@ async def run(
     """Serve the embedded L1 until cancelled; ``started`` gets where it listens (``.http_url``, ``.port``)."""
     config.check()
     service = make_service(config, clock=clock)
-    async with trio.open_nursery() as nursery:
+    async with closing_store(service), trio.open_nursery() as nursery:
         bound = await nursery.start(partial(serve, config.host, config.port, service.dispatch, limits=LIMITS))
         nursery.start_soon(service.mine_on_clock)
         log.info("l1_started", url=bound.http_url, chain_id=config.chain_id, block_time_s=config.block_time_s,
