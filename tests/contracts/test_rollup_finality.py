@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.l1.bindings import decode_event
+from node.l1.bindings import BadEncoding, BatchesDropped, decode_event, decode_result
 from node.stf.commitments import (
     MESSAGE_ROLLBACK,
     ZERO32,
@@ -71,10 +71,12 @@ def test_a_drop_takes_all_later_batches_and_tells_l2(world: World) -> None:
     headers = [world.post() for _ in range(4)]
     receipt = world.drop(2)
     assert receipt.events("BatchesDropped") == [{"first": 2, "head": 1, "prover": world.prover.address.lower()}]
-    assert [decode_event(x.topics, x.data) for x in receipt.logs if x.name == "BatchesDropped"][0].first == 2
+    dropped = next(x for x in receipt.logs if x.name == "BatchesDropped")
+    assert decode_event(dropped.topics, dropped.data) == BatchesDropped(2, 1, bytes.fromhex(world.prover.address[2:]))
     assert world.rollup.call("head_number") == 1
     assert world.rollup.call("head_position") == headers[0].globals[0]
-    assert [world.rollup.call("header_hash", n) for n in range(1, 5)] == [header_hash(headers[0]), ZERO32, ZERO32, ZERO32]
+    stored = [world.rollup.call("header_hash", n) for n in range(1, 5)]
+    assert stored == [header_hash(headers[0]), ZERO32, ZERO32, ZERO32]
     notice = decode_message(world.messages[-1])
     payload = rollback_payload(2, headers[0].globals[0] >> 192)
     assert notice == Message(MESSAGE_ROLLBACK, bytes.fromhex(world.rollup.address[2:]), world.evm.timestamp, payload)
@@ -315,8 +317,6 @@ def test_gas_of_a_withdrawal_at_depth_25(world: World, capsys: pytest.CaptureFix
 
 
 def test_reading_a_world_that_is_not_a_rollup(world: World) -> None:
-    from node.l1.bindings import BadEncoding, decode_result
-
     with pytest.raises(BadEncoding, match="is a Rollup at this address"):
         decode_result("head_number", b"")
     other: Contract = world.token

@@ -70,9 +70,8 @@ def test_the_largest_chunk_and_the_largest_batch(world: World) -> None:
 def _raw(world: World, lengths: list[int], roots: list[bytes], chunks: bytes, **overrides: Any) -> bytes:
     """Calldata of the next batch with arrays that the encoder's own checks would refuse."""
     batch = world.batch(**overrides)
-    return encode_call(
-        "post_batch", batch.number, batch.parent, batch.inbox_cursor, batch.inbox_hash, batch.globals, lengths, roots, chunks
-    )
+    head = (batch.number, batch.parent, batch.inbox_cursor, batch.inbox_hash, batch.globals)
+    return encode_call("post_batch", *head, lengths, roots, chunks)
 
 
 ROOT = keccak(b"a root")

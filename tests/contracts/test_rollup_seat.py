@@ -95,7 +95,8 @@ def test_odd_bonds_are_split_to_the_last_unit() -> None:
     world.do(world.operator, "take_seat", BOND + 19)
     world.post()
     world.drop(1)
-    parts = [world.rollup.call("reward_of", world.prover), world.rollup.call("victims_pot"), world.rollup.call("burned")]
+    rollup = world.rollup
+    parts = [rollup.call("reward_of", world.prover), rollup.call("victims_pot"), rollup.call("burned")]
     assert sum(parts) == BOND + 19 and parts[0] == parts[1] == (BOND + 19) // 10
 
 

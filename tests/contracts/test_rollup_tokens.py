@@ -150,7 +150,8 @@ def test_every_token_moving_function_is_locked_against_reentrancy() -> None:
 
 def _permit(token: Contract, owner: Actor, spender: Contract, amount: int, name: str) -> tuple[int, int, bytes, bytes]:
     """(deadline, v, r, s) by eth-account, which knows nothing of our contracts."""
-    fields = [("owner", "address"), ("spender", "address"), ("value", "uint256"), ("nonce", "uint256"), ("deadline", "uint256")]
+    addresses, numbers = ("owner", "spender"), ("value", "nonce", "deadline")
+    fields = [(name, "address") for name in addresses] + [(name, "uint256") for name in numbers]
     deadline = token.evm.timestamp + 60
     message = encode_typed_data(
         {"name": name, "version": "1", "chainId": token.evm.chain_id, "verifyingContract": token.address},

@@ -36,17 +36,17 @@ PARAMS = RollupParams(
 
 
 class World:
-    """One L1 with everything deployed and opened. `headers[n]` is batch n, `messages` the inbox, both kept in Python."""
+    """One L1 with everything deployed and opened. `headers[n]` is batch n, `messages` the inbox, both in Python."""
 
     def __init__(
-        self, *, token: str = "TestUSD", token_args: tuple[Any, ...] = (), params: RollupParams = PARAMS, seated: bool = True
+        self, *, token: str = "TestUSD", params: RollupParams = PARAMS, seated: bool = True
     ) -> None:
         self.evm = Evm()
         self.params = params
         self.admin, self.operator, self.trader, self.prover, self.stranger = map(
             self.evm.actor, ("admin", "operator", "trader", "prover", "stranger")
         )
-        self.token = self.evm.deploy(token, *token_args)
+        self.token = self.evm.deploy(token)
         self.rollup = self.evm.deploy("Rollup", self.token, self.admin, params)
         self.verifier = self.evm.deploy("mocks/DropCaller.vy")
         self.headers = [genesis_header(params.genesis_root, params.genesis_globals)]
