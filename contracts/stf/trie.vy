@@ -51,42 +51,34 @@ cells: transient(uint256[2**63])
 # ---------------------------------------------------------------- filling (used by witness.vy only)
 
 @internal
-def open_table():
-    """@notice Starts an empty table; everything loaded before becomes unreachable."""
+def open_table() -> uint256:
+    """
+    @notice Starts an empty table; everything loaded before becomes unreachable.
+    @return the handle of the first record; the next ones follow 64 cells apart.
+    """
     self.namespace = unsafe_add(self.namespace, 1)  # 2^48 calls do not fit into a transaction
+    return self.namespace << TABLE_BITS
 
 
 @internal
-def add_leaf(key: uint256, size: uint256, old_hash: bytes32) -> uint256:
+def add_leaf(leaf: uint256, key: uint256, size: uint256, old_hash: bytes32):
     """
-    @notice Appends a claimed leaf; the caller then writes its words with `load_word`.
-    @param key must be greater than every key added before.
-    @return the handle.
+    @notice Writes a claimed leaf's record, all but its words (cells leaf + WORDS ..).
+    @dev witness.load has checked key (space and order), size and count, and calls close_table in the end.
     """
-    base: uint256 = self.namespace << TABLE_BITS
-    count: uint256 = self.cells[unsafe_add(base, COUNT_CELL)]
-    assert count < MAX_LEAVES, "BAD_WITNESS: more than 255 leaves"
-    assert size <= MAX_WORDS, "BAD_WITNESS: more than 40 words in a leaf"
-    assert key & (2**128 - 1) == 0 and key < 2**255, "BAD_WITNESS: key outside the key space"
-    leaf: uint256 = unsafe_add(base, count << LEAF_BITS)
-    below: uint256 = 0
-    if count > 0:
-        below = self.cells[unsafe_sub(leaf, 64 - KEY)]
-    assert key > below, "BAD_WITNESS: keys not ascending"
-    self.cells[unsafe_add(base, COUNT_CELL)] = unsafe_add(count, 1)
     self.cells[unsafe_add(leaf, KEY)] = key
     self.index[key | self.namespace] = leaf
-    if size > 0:
+    if size != 0:
         self.cells[leaf] = size
         self.cells[unsafe_add(leaf, OLD_HASH)] = convert(old_hash, uint256)
-        self.cells[unsafe_add(base, LIVE_CELL)] |= 1 << count
-    return leaf
 
 
 @internal
-def load_word(leaf: uint256, word: uint256, content: uint256):
-    """@dev word < size was checked by the caller."""
-    self.cells[unsafe_add(leaf, unsafe_add(word, WORDS))] = content
+def close_table(count: uint256, live: uint256):
+    """@param live bit i set: leaf i exists."""
+    base: uint256 = self.namespace << TABLE_BITS
+    self.cells[unsafe_add(base, COUNT_CELL)] = count
+    self.cells[unsafe_add(base, LIVE_CELL)] = live
 
 
 # ---------------------------------------------------------------- what the rules use (through state.vy)
@@ -182,13 +174,6 @@ def touched_count() -> uint256:
 
 
 # ---------------------------------------------------------------- for witness.verify only
-
-@view
-@internal
-def first_leaf() -> uint256:
-    """@return the handle of the first record; the next ones follow 64 cells apart."""
-    return self.namespace << TABLE_BITS
-
 
 @view
 @internal

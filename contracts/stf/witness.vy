@@ -44,27 +44,36 @@ def load(start: uint256) -> uint256:
     @return the cursor that `verify` wants.
     """
     assert start < 2**32
-    trie.open_table()
-    head_word: uint256 = self._word(start)
-    count: uint256 = head_word >> 248
-    head: uint256 = unsafe_add(unsafe_add(start, OPS_AT), (head_word >> 232) & 65535)
-    value: uint256 = unsafe_add(head, unsafe_mul(count, HEAD_BYTES))
+    header: uint256 = self._word(start)
+    count: uint256 = header >> 248
+    head: uint256 = unsafe_add(unsafe_add(start, OPS_AT), (header >> 232) & 65535)
+    position: uint256 = unsafe_add(head, unsafe_mul(count, HEAD_BYTES))
+    leaf: uint256 = trie.open_table()
+    live: uint256 = 0
+    below: uint256 = 0
     words: uint256[40] = empty(uint256[40])
     for i: uint256 in range(count, bound=255):
         fields: uint256 = self._word(head)
         head = unsafe_add(head, HEAD_BYTES)
         size: uint256 = (fields >> 120) & 255
         assert size <= 40, "BAD_WITNESS: more than 40 words in a leaf"
+        first_word: uint256 = unsafe_add(leaf, trie.WORDS)
         for word: uint256 in range(size, bound=40):
-            words[word] = self._word(unsafe_add(value, word << 5))
+            content: uint256 = convert(convert(slice(msg.data, position, 32), bytes32), uint256)
+            position = unsafe_add(position, 32)
+            words[word] = content
+            trie.cells[unsafe_add(first_word, word)] = content
         value_hash: bytes32 = empty(bytes32)
-        if size > 0:
+        if size != 0:
             value_hash = keccak256(slice(abi_encode(words), 0, size << 5))
-        leaf: uint256 = trie.add_leaf((fields >> 128) << 128, size, value_hash)
-        for word: uint256 in range(size, bound=40):
-            trie.load_word(leaf, word, words[word])
-        value = unsafe_add(value, size << 5)
-    return start | (value << 128)
+            live |= 1 << i
+        key: uint256 = (fields >> 128) << 128
+        assert key > below and key < 2**255, "BAD_WITNESS: keys not ascending"
+        trie.add_leaf(leaf, key, size, value_hash)
+        below = key
+        leaf = unsafe_add(leaf, 64)
+    trie.close_table(count, live)
+    return start | (position << 128)
 
 
 @internal
@@ -77,140 +86,162 @@ def verify(cursor: uint256, old_root: bytes32) -> bytes32:
     ops_at: uint256 = unsafe_add(cursor & POSITION_MASK, OPS_AT)
     hash_at: uint256 = cursor >> 128
     op_count: uint256 = (self._word(unsafe_sub(ops_at, OPS_AT)) >> 232) & 65535
-    assert op_count <= MAX_OPS, "BAD_WITNESS: more than 4,096 elements"
 
-    # observed ranges ascend with their slots; range_lo stays beyond every key when none is left
+    # the next observed range that a subtree could meet; both ends beyond every key when none is left
     ranges_left: uint256 = trie.ranges_observed()
-    range_slot: uint256 = 0
     range_lo: uint256 = 0
     range_hi: uint256 = 0
-    if ranges_left == 0:
-        range_lo = max_value(uint256)
-        range_hi = max_value(uint256)
+    ranges_left, range_lo, range_hi = self._next_range(ranges_left)
 
-    leaf: uint256 = trie.first_leaf()
+    leaf: uint256 = trie.namespace << trie.TABLE_BITS
     leaf_end: uint256 = unsafe_add(leaf, trie.leaf_count() << 6)
     before: uint256 = 0  # key of the nearest existing leaf before; 0: none
     after: uint256 = 0  # key of the nearest existing leaf after; 0: not looked up
 
-    # folded so far: (old, new) on top, and on the stack what waits on its left with the bit where it parts
+    # (old, new) is what is folded so far; on the stack waits what is on its left, with the bit where it parts
     bits: uint256[128] = empty(uint256[128])
     olds: bytes32[128] = empty(bytes32[128])
     news: bytes32[128] = empty(bytes32[128])
     depth: uint256 = 0
+    top_bit: uint256 = 0  # bits[depth - 1]; 0: the stack is empty
     old: bytes32 = empty(bytes32)
     new: bytes32 = empty(bytes32)
     last: uint256 = 0  # the last key of the previous element's interval
-    hint: uint256 = 0  # the branch bit, unless absent keys stand between
+    hint: uint256 = 0  # after a left subtree: the bit at which whatever follows parts from it
     ops: uint256 = 0
 
-    for i: uint256 in range(4097):  # one round more than elements: it folds what is left
-        if i & 31 == 0 and i < op_count:
-            ops = self._word(unsafe_add(ops_at, i))
-        element_first: uint256 = 0
-        element_last: uint256 = 0
+    for i: uint256 in range(unsafe_add(op_count, 1), bound=4097):  # the extra round folds what is left
+        op: uint256 = 0
+        bit: uint256 = 0  # where this element parts from the one before it
         element_old: bytes32 = empty(bytes32)
         element_new: bytes32 = empty(bytes32)
-        next_hint: uint256 = 0
-        if i < op_count:
-            op: uint256 = ops >> 248
+        if i != op_count:
+            if i & 31 == 0:
+                ops = self._word(unsafe_add(ops_at, i))
+            op = ops >> 248
             ops <<= 8
+            first: uint256 = 0  # of the element's interval of keys
+            below: uint256 = 0  # mask of the bits in which the interval's keys may differ
             if op == 0:
                 assert leaf < leaf_end, "BAD_WITNESS: more leaf ops than leaves"
-                element_first = trie.key_of(leaf)
-                element_last = element_first
-                old_hash: bytes32 = trie.old_hash(leaf)
-                new_hash: bytes32 = trie.new_hash(leaf)
+                first = trie.cells[unsafe_add(leaf, trie.KEY)]
+                element_old, element_new = self._leaf_hashes(leaf, first)
                 leaf = unsafe_add(leaf, 64)
-                if old_hash != empty(bytes32):
-                    element_old = path.leaf_hash(convert(element_first, bytes32), old_hash)
-                    before = element_first
+                if element_old != empty(bytes32):
+                    before = first
                     after = 0
-                if new_hash == old_hash:
-                    element_new = element_old
-                elif new_hash != empty(bytes32):
-                    element_new = path.leaf_hash(convert(element_first, bytes32), new_hash)
             else:
-                mask: uint256 = 0
+                mask: uint256 = 1 << unsafe_sub(255, op & 127)
+                below = unsafe_sub(mask, 1)
                 if op < LEFT:
-                    hint = op
-                    mask = 1 << unsafe_sub(255, op)
-                    assert before != 0 and before & mask == 0, "BAD_WITNESS: no leaf for a right subtree"
-                    element_first = (before | mask) & ~unsafe_sub(mask, 1)
+                    assert before & mask == 0 and before != 0, "BAD_WITNESS: no leaf for a right subtree"
+                    first = (before | mask) & ~below
                 else:
-                    next_hint = unsafe_sub(op, LEFT)
-                    assert next_hint != 0, "BAD_WITNESS: bit 0 never branches"
-                    mask = 1 << unsafe_sub(255, next_hint)
                     if after == 0:
                         after = self._existing_from(leaf, leaf_end)
                     assert after & mask != 0, "BAD_WITNESS: no leaf for a left subtree"
-                    element_first = after & ~unsafe_sub(mask << 1, 1)
-                element_last = element_first | unsafe_sub(mask, 1)
-                element_old = convert(self._word(hash_at), bytes32)
+                    first = after & ~(mask | below)
+                element_old = convert(slice(msg.data, hash_at, 32), bytes32)
                 element_new = element_old
                 hash_at = unsafe_add(hash_at, 32)
                 assert element_old != empty(bytes32), "BAD_WITNESS: a subtree without hash"
                 for _: uint256 in range(65):
-                    if range_hi >= element_first:
+                    if range_hi >= first:
                         break
-                    if ranges_left == 0:
-                        range_lo = max_value(uint256)
-                        range_hi = max_value(uint256)
-                        break
-                    for __: uint256 in range(64):
-                        if ranges_left & 1 == 1:
-                            break
-                        ranges_left >>= 1
-                        range_slot = unsafe_add(range_slot, 1)
-                    next_lo: uint256 = 0
-                    next_lo, range_hi = trie.range_of(range_slot)
-                    assert next_lo >= range_lo  # slots rise with their ranges: otherwise the rules are wrong
-                    range_lo = next_lo
-                    ranges_left >>= 1
-                    range_slot = unsafe_add(range_slot, 1)
-                assert element_last < range_lo, "BAD_WITNESS: a closed subtree meets an observed range"
-
-        bit: uint256 = 0
-        if i < op_count and i != 0:
-            assert element_first > last, "BAD_WITNESS: elements not ascending"
-            differ: uint256 = element_first ^ last
+                    ranges_left, range_lo, range_hi = self._next_range(ranges_left)
+                assert first | below < range_lo, "BAD_WITNESS: a closed subtree meets an observed range"
+            # Whatever stands between a leaf and its right subtree parts from the subtree at the subtree's own bit, and
+            # so does whatever follows a left subtree; anywhere else the bit must be found.
+            assert first > last, "BAD_WITNESS: elements not ascending"
             bit = hint
-            if (differ >> unsafe_sub(255, hint)) != 1:
-                bit = unsafe_sub(255, trie._log2(differ))
-        for _: uint256 in range(MAX_BITS):
-            if depth == 0:
-                break
-            top: uint256 = unsafe_sub(depth, 1)
-            if bits[top] <= bit:
-                break
-            depth = top
-            left_old: bytes32 = olds[top]
-            left_new: bytes32 = news[top]
-            same: bool = left_old == left_new and old == new
+            if op != 0 and op < LEFT:
+                bit = op
+            if bit == 0:
+                bit = unsafe_sub(255, trie._log2(first ^ last))
+            else:
+                assert (first ^ last) >> unsafe_sub(255, bit) == 1, "BAD_WITNESS: elements not ascending"
+            last = first | below
+            hint = 0
+            if op >= LEFT:
+                hint = unsafe_sub(op, LEFT)
+
+        if top_bit > bit:
+            for _: uint256 in range(MAX_BITS):
+                depth = unsafe_sub(depth, 1)
+                left_old: bytes32 = olds[depth]
+                left_new: bytes32 = news[depth]
+                unchanged: bool = old == new and left_old == left_new
+                if old == empty(bytes32):
+                    old = left_old
+                elif left_old != empty(bytes32):
+                    old = path.node_hash(top_bit, left_old, old)
+                if unchanged:
+                    new = old
+                elif new == empty(bytes32):
+                    new = left_new
+                elif left_new != empty(bytes32):
+                    new = path.node_hash(top_bit, left_new, new)
+                top_bit = 0
+                if depth != 0:
+                    top_bit = bits[unsafe_sub(depth, 1)]
+                if top_bit <= bit:
+                    break
+
+        if op != 0 and op < LEFT:
+            # nothing can part from a right subtree below its bit: fold it at once
+            unchanged: bool = old == new
             if old == empty(bytes32):
-                old = left_old
-            elif left_old != empty(bytes32):
-                old = path.node_hash(bits[top], left_old, old)
-            if same:
+                old = element_old
+            else:
+                old = path.node_hash(bit, old, element_old)
+            if unchanged:
                 new = old
             elif new == empty(bytes32):
-                new = left_new
-            elif left_new != empty(bytes32):
-                new = path.node_hash(bits[top], left_new, new)
-        if i == op_count:
-            break
-        if i != 0:
-            bits[depth] = bit
-            olds[depth] = old
-            news[depth] = new
-            depth = unsafe_add(depth, 1)
-        old = element_old
-        new = element_new
-        last = element_last
-        hint = next_hint
+                new = element_new
+            else:
+                new = path.node_hash(bit, new, element_new)
+        elif i != op_count:
+            if i != 0:
+                bits[depth] = bit
+                olds[depth] = old
+                news[depth] = new
+                depth = unsafe_add(depth, 1)
+                top_bit = bit
+            old = element_old
+            new = element_new
+
     assert leaf == leaf_end, "BAD_WITNESS: fewer leaf ops than leaves"
     assert old == old_root, "BAD_WITNESS: the old root does not match"
     return new
+
+
+@view
+@internal
+def _leaf_hashes(leaf: uint256, key: uint256) -> (bytes32, bytes32):
+    """@return the leaf's hash at loading and now; zero = absent."""
+    old_value: bytes32 = trie.old_hash(leaf)
+    new_value: bytes32 = trie.new_hash(leaf)
+    old: bytes32 = empty(bytes32)
+    if old_value != empty(bytes32):
+        old = path.leaf_hash(convert(key, bytes32), old_value)
+    if new_value == old_value:
+        return old, old
+    if new_value == empty(bytes32):
+        return old, empty(bytes32)
+    return old, path.leaf_hash(convert(key, bytes32), new_value)
+
+
+@view
+@internal
+def _next_range(ranges: uint256) -> (uint256, uint256, uint256):
+    """@return the observed ranges left, and first and last key of the lowest one; both beyond every key if there is none."""
+    if ranges == 0:
+        return 0, max_value(uint256), max_value(uint256)
+    lowest: uint256 = ranges & (~ranges + 1)
+    lo: uint256 = 0
+    hi: uint256 = 0
+    lo, hi = trie.range_of(trie._log2(lowest))
+    return ranges ^ lowest, lo, hi
 
 
 @view
