@@ -3,8 +3,8 @@
     async with l1_chain("embedded") as chain:    # or "anvil"
         chain.url, chain.keys[0], await chain.mine(3)
 
-A missing anvil or cast is a failure, never a skip: point ANCHORLINE_ANVIL / ANCHORLINE_CAST at them, put them on PATH, or
-run `npm install --prefix .ci`.
+A missing anvil or cast is a failure, never a skip: point ANCHORLINE_ANVIL / ANCHORLINE_CAST at them, put them on PATH,
+or run `npm install --prefix .ci`.
 """
 
 from __future__ import annotations
