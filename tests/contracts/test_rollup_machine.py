@@ -1,8 +1,8 @@
 """Random histories of everything that moves tokens or batches, against a plain model.
 
 After every step: tokens held = custody + reserved (+ gifts), custody = deposits - withdrawals, reserved = bonds +
-rewards + victims' pot + burned bonds, no token is made or lost, and heads stand where the model says. The model also predicts for
-every call whether it is refused, and why.
+rewards + victims' pot + burned bonds, no token is made or lost, and heads stand where the model says. The model also
+predicts for every call whether it is refused, and why.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Money(RuleBasedStateMachine):
         self.states: list[list[Payout]] = [[]]
         self.posters: list[Actor] = [self.world.operator]
         self.minted = self.world.token.call("totalSupply")
+        self.deposit(1, 900 * USD)
+        self.take_seat(0, BOND)
 
     def now(self) -> int:
         return self.world.evm.timestamp
@@ -81,6 +83,12 @@ class Money(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.world.evm.warp(seconds)
 
+    @precondition(lambda self: len(self.world.headers) > 1)
+    @rule()
+    def wait_until_final(self) -> None:
+        left = self.world.head.posted_at + SHORT.challenge_window_s - self.now()
+        self.world.evm.warp(max(left, 1))
+
     # ------------------------------------------------------------------------------------------------------ operator
 
     @rule(who=picks, amount=st.sampled_from((0, 1, BOND - 1, BOND, BOND + 7)))
@@ -103,9 +111,10 @@ class Money(RuleBasedStateMachine):
         bond = self.bonds[self.holder.name]
         bond.last_batch, bond.left_at, self.holder = len(self.world.headers) - 1, self.now(), None
 
-    @rule(who=picks)
-    def leave_seat(self, who: int) -> None:
-        actor = self.actors[who % 4]
+    @precondition(lambda self: self.holder is not None)
+    @rule(who=picks, willing=st.booleans())
+    def leave_seat(self, who: int, willing: bool) -> None:
+        actor = self.holder if willing and self.holder else self.actors[who % 4]
         if actor is self.holder:
             self.world.do(actor, "leave_seat")
             self.vacate()
@@ -113,9 +122,11 @@ class Money(RuleBasedStateMachine):
             with reverts("NOT_SEAT"):
                 self.world.do(actor, "leave_seat")
 
+    @precondition(lambda self: any(bond.left_at for bond in self.bonds.values()))
     @rule(who=picks)
     def release_bond(self, who: int) -> None:
-        actor = self.actors[who % 4]
+        left = [a for a in self.actors if self.bonds[a.name].left_at]
+        actor = (left + self.actors)[who % (len(left) + 1)]
         bond = self.bonds[actor.name]
         head = len(self.world.headers) - 1
         if bond.amount == 0:
@@ -132,7 +143,12 @@ class Money(RuleBasedStateMachine):
             self.world.do(actor, "release_bond")
 
     @precondition(lambda self: self.holder is not None)
-    @rule(payouts=st.lists(st.tuples(picks, st.integers(1, 300)), max_size=3))
+    @rule(payouts=st.lists(st.tuples(picks, st.integers(1, 300)), min_size=1, max_size=3))
+    def post_owing(self, payouts: list[tuple[int, int]]) -> None:
+        self.post(payouts)
+
+    @precondition(lambda self: self.holder is not None)
+    @rule(payouts=st.just([]))
     def post(self, payouts: list[tuple[int, int]]) -> None:
         self.world.evm.warp(1)
         state = list(self.states[-1])
@@ -172,6 +188,7 @@ class Money(RuleBasedStateMachine):
         self.victims += amount // 10
         self.burned += amount - 2 * (amount // 10)
 
+    @precondition(lambda self: any(self.rewards.values()))
     @rule(who=picks)
     def claim_reward(self, who: int) -> None:
         actor = self.actors[who % 4]
@@ -193,6 +210,11 @@ class Money(RuleBasedStateMachine):
                 self.world.do(self.world.stranger, "finalize", self.world.headers[number])
 
     @precondition(lambda self: any(self.states))
+    @rule(pick=picks, which=picks)
+    def withdraw_early_or_late(self, pick: int, which: int) -> None:
+        self.withdraw(pick, which)
+
+    @precondition(lambda self: any(s and self.is_final(n) for n, s in enumerate(self.states)))
     @rule(pick=picks, which=picks)
     def withdraw(self, pick: int, which: int) -> None:
         numbers = [n for n, state in enumerate(self.states) if state]
@@ -235,5 +257,5 @@ class Money(RuleBasedStateMachine):
         assert self.finalized() == 0 or self.is_final(self.finalized())
 
 
-Money.TestCase.settings = settings(max_examples=25, stateful_step_count=40)
+Money.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
 TestMoney = Money.TestCase
