@@ -63,8 +63,9 @@ class HttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         self._closed = True
-        while self._idle:
-            await trio.aclose_forcefully(self._idle.pop())
+        with trio.CancelScope(shield=True):  # closing by force takes no time, and must reach every connection
+            while self._idle:
+                await trio.aclose_forcefully(self._idle.pop())
 
     async def call(self, method: str, params: Params = None, *, kind: Any = Any, timeout_s: float | None = None) -> Any:
         """The result of one call, decoded as `kind`. Raises RpcError or RpcUnavailable."""

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import trio
@@ -65,11 +65,15 @@ class Method:
         self.names = tuple(parameter.name for parameter in parameters)
         self.types = tuple(hints[parameter] for parameter in self.names)
         self.required = sum(1 for parameter in parameters if parameter.default is inspect.Parameter.empty)
-        self.result = hints.get("return", Any)
+        self.result = _awaited_type(hints.get("return", Any))
         self._by_name = msgspec.json.Decoder(
             msgspec.defstruct(f"{name}_params", fields, forbid_unknown_fields=True, gc=False))
         self._by_position = msgspec.json.Decoder(
             msgspec.defstruct(f"{name}_list", fields, array_like=True, forbid_unknown_fields=True, gc=False))
+        try:
+            msgspec.json.schema_components((*self.types, self.result))
+        except TypeError as error:
+            raise TypeError(f"method {name}: a parameter or the result has no JSON form: {error}") from error
         self.requests = metrics.rpc_requests.labels(name) if metrics else None
         self.seconds = metrics.rpc_seconds.labels(name) if metrics else None
 
@@ -108,6 +112,13 @@ class Method:
         return ", ".join(names) or "nothing"
 
 
+def _awaited_type(result: Any) -> Any:
+    """What reaches the caller: the argument of a Deferred, None as JSON's null."""
+    if result is Deferred:
+        return Any
+    return get_args(result)[0] if get_origin(result) is Deferred else result
+
+
 class Registry:
     """The methods of one server; a transport.FastDispatch."""
 
@@ -130,7 +141,7 @@ class Registry:
         return register
 
     def add(self, name: str, function: Callable[..., Any]) -> None:
-        """Registers `function`. Raises ValueError for a name taken or malformed, TypeError without annotations."""
+        """Registers `function`. Raises ValueError for a name taken or malformed, TypeError for its annotations."""
         if not _METHOD_NAME.match(name):
             raise ValueError(f"method name {name!r}: start with a letter, then letters, digits, _ and .; at most 64")
         if name in self._methods:

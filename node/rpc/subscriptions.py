@@ -54,7 +54,8 @@ class Hub:
 
     def __init__(self, metrics: Metrics | None = None) -> None:
         self._families: dict[str, Family] = {}
-        self._subscribers: dict[str, dict[int, Connection]] = {}
+        # by connection, in order of subscription: ids are unique within one server only
+        self._subscribers: dict[str, dict[Connection, None]] = {}
         self._eth_heads: dict[int, tuple[Connection, str]] = {}
         self._eth_next = 1
         self._open = 0
@@ -88,7 +89,7 @@ class Hub:
         message = _encode({
             "jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": data},
         })
-        return sum([connection.push(message) for connection in list(subscribers.values())])
+        return sum([connection.push(message) for connection in list(subscribers)])
 
     def publish_eth_head(self, head: dict[str, Any]) -> int:
         """Sends an Ethereum block header (hex fields) to those who follow newHeads; returns how many took it."""
@@ -111,7 +112,7 @@ class Hub:
         for channel in channels:
             if channel not in mine:
                 mine.add(channel)
-                self._subscribers.setdefault(channel, {})[connection.id] = connection
+                self._subscribers.setdefault(channel, {})[connection] = None
                 self._note_open(1)
         return answers
 
@@ -181,7 +182,7 @@ class Hub:
 
     def _remove(self, channel: str, connection: Connection) -> None:
         subscribers = self._subscribers[channel]
-        del subscribers[connection.id]
+        del subscribers[connection]
         self._note_open(-1)
         if not subscribers:
             del self._subscribers[channel]

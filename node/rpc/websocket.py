@@ -263,10 +263,8 @@ class WsClient:
             scope.shield = True
             if not self._problem:
                 self._queue.append(frames.encode_close(frames.NORMAL_CLOSURE, masked=True))
-                try:
+                with suppress(*_GONE):
                     await self._stream.send_all(b"".join(self._queue))
-                except (*_GONE, trio.BusyResourceError):
-                    self._queue.clear()
         self._end("this client is closed")
         await trio.aclose_forcefully(self._stream)
 
@@ -291,16 +289,18 @@ async def open_websocket(
         stream, endpoint.shown, timeout_s=timeout_s, in_flight_max=in_flight_max,
         message_bytes_max=message_bytes_max, ping_interval_s=ping_interval_s)
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client._write_loop)
-        nursery.start_soon(client._read_loop, trailing)
-        try:
-            yield client
-        except Exception as error:  # raised below as it is, not in the nursery's group
-            failure = error
-        finally:
-            nursery.cancel_scope.cancel()
-            await client._goodbye()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client._write_loop)
+            nursery.start_soon(client._read_loop, trailing)
+            try:
+                yield client
+            except Exception as error:  # raised below as it is, not in the nursery's group
+                failure = error
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        await client._goodbye()  # after the writer has ended: a stream has one writer at a time
     if failure is not None:
         raise failure
 

@@ -84,7 +84,7 @@ def _valid_id(raw: bytes) -> bool:
     if raw.isdigit() or raw == _NULL:
         return True
     try:
-        return isinstance(_decode_any(raw), str | int | float)
+        return raw[:1] in b'"-0123456789' and _decode_any(raw) is not None
     except _BAD_JSON:
         return False
 

@@ -73,7 +73,10 @@ class Session:
         finally:
             self._closed = True
             for callback in self._closers:
-                callback()
+                try:
+                    callback()
+                except Exception:  # the others must still be told
+                    log.exception("closer_crashed", connection=self.id)
 
     def _end(self, event: str, **fields: Any) -> None:
         if not self._closed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -47,10 +47,14 @@ class _Slow:
 SLOW: Final = _Slow()
 
 
-class Deferred:
+Result = TypeVar("Result")
+
+
+class Deferred(Generic[Result]):
     """A result that arrives later without a task of its own: whoever returned it must `resolve` or `fail` it once.
 
     Made for answers that wait for something shared (a group commit): one waker completes thousands of them.
+    `-> Deferred[Receipt]` tells `rpc.discover` what will arrive.
     """
 
     __slots__ = ("_callback", "_done", "_outcome")
@@ -64,17 +68,20 @@ class Deferred:
     def done(self) -> bool:
         return self._done
 
-    def resolve(self, result: Any) -> None:
+    def resolve(self, result: Result) -> None:
         """Completes the call with `result` (anything msgspec encodes). A second completion is a bug."""
+        self._complete(result)
+
+    def _complete(self, outcome: Any) -> None:
         assert not self._done, "a Deferred is completed once"
         self._done = True
-        self._outcome = result
+        self._outcome = outcome
         if self._callback is not None:
-            self._callback(result)
+            self._callback(outcome)
 
     def fail(self, error: Exception) -> None:
         """Completes the call with an error (an RpcError reaches the caller; anything else is logged as a bug)."""
-        self.resolve(_Failure(error))
+        self._complete(_Failure(error))
 
     def on_done(self, callback: Callable[[Any], None]) -> None:
         """Calls back with the result or a failure, at once if it is there already. The transport is the only user."""
