@@ -1,4 +1,4 @@
-"""The embedded L1 as stock clients see it: web3 and cast deploy, send, read; proofs verify; public nodes' rules hold."""
+"""The embedded L1 as stock clients see it: web3 and cast deploy, send, read; proofs verify; public rules hold."""
 
 from __future__ import annotations
 

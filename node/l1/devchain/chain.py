@@ -226,11 +226,10 @@ class Devchain:
             self.pool.drop_stale(sender, self.executor.account(entry.state_root, sender).nonce)
         return entry
 
-    def collect_garbage(self) -> int:
-        """Forget states older than the history window (never while a block is being built)."""
+    def kept_roots(self) -> set[bytes]:
+        """Roots of the states inside the history window and of the snapshots."""
         kept = self.store.entries[-self.config.state_history_blocks:]
-        roots = {entry.state_root for entry in kept} | {snap.entry.state_root for snap in self._snapshots.values()}
-        return self.executor.collect_garbage(roots)
+        return {entry.state_root for entry in kept} | {snap.entry.state_root for snap in self._snapshots.values()}
 
     def replace_head_state(self, root: bytes) -> Plan:
         """A plan for an empty block whose parent state is ``root`` (development balance changes)."""

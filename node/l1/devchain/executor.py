@@ -137,6 +137,10 @@ class Executor(Protocol):
         """Development only: a new root in which ``address`` has ``balance``."""
         ...
 
+    def garbage_due(self) -> bool:
+        """Whether enough has piled up for a collection to pay."""
+        ...
+
     def collect_garbage(self, roots: set[bytes]) -> int:
         """Forget every state that is not reachable from ``roots``; returns the number of nodes dropped."""
         ...

@@ -138,10 +138,12 @@ class PyEvm:
         state.persist()
         return bytes(state.state_root)
 
+    def garbage_due(self) -> bool:
+        """See ``Executor.garbage_due``: when the nodes have doubled since the last collection."""
+        return len(self.nodes) >= 2 * self._live_nodes
+
     def collect_garbage(self, roots: set[bytes]) -> int:
-        """See ``Executor.collect_garbage``; does nothing until the nodes have doubled since the last time."""
-        if len(self.nodes) < 2 * self._live_nodes:
-            return 0
+        """See ``Executor.collect_garbage``."""
         dropped = nodes.sweep(self.nodes, roots)
         self._live_nodes = max(len(self.nodes), GARBAGE_NODES_MIN)
         return dropped

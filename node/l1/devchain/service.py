@@ -75,7 +75,10 @@ class Service:
         else:
             built = seal(self.chain.executor, plan)
         entry = self.chain.commit(built)
-        self.chain.collect_garbage()
+        executor = self.chain.executor
+        if executor.garbage_due():  # nothing else writes states: ``mining`` is held
+            dropped = await trio.to_thread.run_sync(executor.collect_garbage, self.chain.kept_roots())
+            log.debug("states_forgotten", nodes=dropped)
         for tx, reason in built.invalid:
             log.warning("transaction_dropped", tx=tx.hash.hex(), reason=reason)
         if entry.tx_hashes:
