@@ -71,10 +71,10 @@ PROOF_MARKET: Final = PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + PUBLISHERS_MAX)
 PROOF_BOARD: Final = PROOF_DENSE + PROOF_WORD * 24
 # worst case of one margin check, in work
 WORK_HEALTH: Final = WORK_TERM * (POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and two margin checks; and every board
-MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + 2 * WORK_HEALTH + 2 * WORK_LEAF) + 4 * WORK_LEAF + WORK_HEALTH
-MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + 4 * PROOF_BOARD
-MATCH_LEAVES: Final = 2 * MATCH_STEPS + 4
+# a match: up to 16 visits, each with an order, its account and two margin checks; the order where it stops; every board
+MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + 2 * WORK_HEALTH + 2 * WORK_LEAF) + 5 * WORK_LEAF + WORK_HEALTH
+MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + PROOF_VISIT + 4 * PROOF_BOARD
+MATCH_LEAVES: Final = 2 * MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
 FORCED_WORK: Final = 2_600_000
 FORCED_LEAVES: Final = 60
@@ -225,9 +225,9 @@ def actions_room(count: int, places: int, markets: int) -> tuple[int, int, int]:
     leaves = 1 + count + 2 * markets
     proof = PROOF_ACCOUNT + count * PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * 2 * WORK_HEALTH + MATCH_WORK
-        leaves += MATCH_LEAVES
-        proof += MATCH_PROOF + 2 * markets * PROOF_ORDER
+        work += places * (2 * WORK_HEALTH + WORK_LEAF) + MATCH_WORK
+        leaves += places + MATCH_LEAVES
+        proof += places * PROOF_VISIT + MATCH_PROOF + 2 * markets * PROOF_ORDER
     return work, leaves, proof
 
 
