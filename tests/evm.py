@@ -249,11 +249,15 @@ class Evm:
         block = pyrevm.BlockEnv(number=self.number, timestamp=self.timestamp, gas_limit=BLOCK_GAS, prevrandao=bytes(32))
         machine = pyrevm.EVM(pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=self.chain_id), block=block), spec_id="PRAGUE")
         for address, account in self._accounts.items():
-            machine.insert_account_info(address, pyrevm.AccountInfo(nonce=account.nonce, code=account.code or None))
+            machine.insert_account_info(
+                address, pyrevm.AccountInfo(balance=account.balance, nonce=account.nonce, code=account.code or None)
+            )
             for slot, word in account.slots.items():
+                # Only the first write to an account that is not in the journal reaches the database and so stays cold;
+                # it also puts the account into the journal, which the checkpoint takes back.
+                checkpoint = machine.snapshot()
                 machine.insert_account_storage(address, slot, word)
-            if account.balance:
-                machine.set_balance(address, account.balance)
+                machine.revert(checkpoint)
         return machine
 
     def _harvest(self, machine: pyrevm.EVM) -> None:
