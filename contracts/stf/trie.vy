@@ -89,10 +89,15 @@ def index_of(key: uint256) -> uint256:
     @notice The handle of a key that is or may be in the trie (ask `exists`); marks it touched.
     @dev Reverts when the witness lacks it.
     """
+    return self.touch(key)[0]
+
+
+@internal
+def touch(key: uint256) -> (uint256, bool):
+    """@notice Like `index_of`; also tells whether this was the first touch since the table was opened."""
     leaf: uint256 = self.index[key | self.namespace]
     assert leaf != 0, "BAD_WITNESS: a leaf that execution touches is missing"
-    self._touch(leaf)
-    return leaf
+    return leaf, self._touch(leaf)
 
 
 @view
@@ -151,13 +156,23 @@ def first_live(slot: uint256, lo: uint256, hi: uint256) -> uint256:
             [lo, its key], or [lo, hi] if there is none.
     @param slot 0..63, one per range (market * 2 + side); lo and hi must be functions of slot, and lo must rise with slot.
     """
-    return self._live_from(slot, lo, hi, 0)
+    return self._live_from(slot, lo, hi, 0)[0]
+
+
+@internal
+def observe_first(slot: uint256, lo: uint256, hi: uint256) -> (uint256, bool, bool):
+    """@notice Like `first_live`; also tells whether this was the slot's first look, and the leaf's first touch."""
+    first_look: bool = (self.ranges_observed() >> slot) & 1 == 0
+    leaf: uint256 = 0
+    first_touch: bool = False
+    leaf, first_touch = self._live_from(slot, lo, hi, 0)
+    return leaf, first_look, first_touch
 
 
 @internal
 def next_live(slot: uint256, lo: uint256, hi: uint256, leaf: uint256) -> uint256:
     """@notice Like `first_live`, but the least key greater than the one of `leaf` (which must be in [lo, hi])."""
-    return self._live_from(slot, lo, hi, unsafe_add((leaf & TABLE_MASK) >> LEAF_BITS, 1))
+    return self._live_from(slot, lo, hi, unsafe_add((leaf & TABLE_MASK) >> LEAF_BITS, 1))[0]
 
 
 @view
@@ -220,14 +235,20 @@ def range_of(slot: uint256) -> (uint256, uint256):
 # ---------------------------------------------------------------- parts
 
 @internal
-def _touch(leaf: uint256):
-    base: uint256 = leaf & ~TABLE_MASK
+def _touch(leaf: uint256) -> bool:
+    """@return whether the leaf had not been touched."""
+    cell: uint256 = unsafe_add(leaf & ~TABLE_MASK, TOUCHED_CELL)
     bit: uint256 = 1 << ((leaf & TABLE_MASK) >> LEAF_BITS)
-    self.cells[unsafe_add(base, TOUCHED_CELL)] |= bit
+    touched: uint256 = self.cells[cell]
+    if touched & bit != 0:
+        return False
+    self.cells[cell] = touched | bit
+    return True
 
 
 @internal
-def _live_from(slot: uint256, lo: uint256, hi: uint256, start: uint256) -> uint256:
+def _live_from(slot: uint256, lo: uint256, hi: uint256, start: uint256) -> (uint256, bool):
+    """@return the leaf (0: none), and whether it had not been touched."""
     assert slot < MAX_RANGES
     base: uint256 = self.namespace << TABLE_BITS
     range_cell: uint256 = unsafe_add(base, unsafe_add(RANGE_CELLS, slot << 2))
@@ -241,6 +262,7 @@ def _live_from(slot: uint256, lo: uint256, hi: uint256, start: uint256) -> uint2
     end: uint256 = bounds & 255
     found: uint256 = 0
     reach: uint256 = hi
+    first_touch: bool = False
     if first < end:
         above: uint256 = 1 << unsafe_sub(end, first)
         live: uint256 = (self.cells[unsafe_add(base, LIVE_CELL)] >> first) & (above - 1)
@@ -249,10 +271,10 @@ def _live_from(slot: uint256, lo: uint256, hi: uint256, start: uint256) -> uint2
             step: uint256 = self._log2(live & (~live + 1))
             found = unsafe_add(base, unsafe_add(first, step) << LEAF_BITS)
             reach = self.cells[unsafe_add(found, KEY)]
-            self._touch(found)
+            first_touch = self._touch(found)
     if reach > self.cells[unsafe_add(range_cell, 2)]:
         self.cells[unsafe_add(range_cell, 2)] = reach
-    return found
+    return found, first_touch
 
 
 @view

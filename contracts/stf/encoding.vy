@@ -1,0 +1,311 @@
+# pragma version 0.4.3
+"""
+@title  Wire format of transactions, and the EIP-712 digests their signatures cover
+@author Anchorline contributors
+@license Apache-2.0
+@notice Twin of node/stf/encoding.py, where the format is written down.
+
+        The buffer is msg.data itself: a position is a position in this call's calldata, so a chunk is never copied.
+        `load` bounds reads to a chunk, `set_end` to a message; both must have at least 32 bytes of calldata behind them,
+        which ABI encoding gives when another dynamic argument follows (otherwise a read at the end reverts).
+        Readers return the value and the next position, or BAD as position once anything was malformed or out of bounds;
+        BAD passes through every later read, so a decoder checks once, at its end.
+"""
+
+from stf import params
+from stf import types
+
+BAD: constant(uint256) = 4_294_967_295
+
+DOMAIN_HASH: constant(bytes32) = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+ACTION_HASH: constant(bytes32) = keccak256("Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,uint64 clientId,uint64 expiry)")
+ACTIONS_HASH: constant(bytes32) = keccak256("Actions(uint32 account,uint8 keySlot,uint64 nonce,uint64 expiry,Action[] actions)Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,uint64 clientId,uint64 expiry)")
+WITHDRAW_HASH: constant(bytes32) = keccak256("Withdraw(uint32 account,uint64 nonce,uint64 expiry,address recipient,uint64 amount)")
+SET_KEY_HASH: constant(bytes32) = keccak256("SetKey(uint32 account,uint64 nonce,uint64 expiry,uint8 keySlot,address key,uint64 keyExpiry)")
+PRICE_HASH: constant(bytes32) = keccak256("Price(uint32 market,uint32 price)")
+ORACLE_PRICE_HASH: constant(bytes32) = keccak256("OraclePrice(uint8 publisher,uint64 time,Price[] prices)Price(uint32 market,uint32 price)")
+
+NAME_HASH: constant(bytes32) = keccak256("Anchorline")
+VERSION_HASH: constant(bytes32) = keccak256("1")
+EMPTY_HASH: constant(bytes32) = keccak256("")
+PLACE_HASH: constant(bytes32) = keccak256("place")
+CANCEL_HASH: constant(bytes32) = keccak256("cancel")
+CANCEL_ALL_HASH: constant(bytes32) = keccak256("cancelAll")
+SIDE_HASHES: constant(bytes32[2]) = [keccak256("buy"), keccak256("sell")]
+TIF_HASHES: constant(bytes32[4]) = [keccak256("GTC"), keccak256("IOC"), keccak256("FOK"), keccak256("POST_ONLY")]
+
+# secp256k1 group order: r and s are in [1, N), s in the lower half (EIP-2)
+CURVE_ORDER: constant(uint256) = 115_792_089_237_316_195_423_570_985_008_687_907_852_837_564_279_074_904_382_605_163_141_518_161_494_337
+HALF_ORDER: constant(uint256) = 57_896_044_618_658_097_711_785_492_504_343_953_926_418_782_139_537_452_191_302_581_570_759_080_747_168
+
+end: transient(uint256)
+base_time: transient(uint256)
+domain: transient(bytes32)
+
+
+# --- the buffer -------------------------------------------------------------------------------------------------------
+
+@internal
+def load(start: uint256, size: uint256):
+    """
+    @notice Makes `size` bytes of msg.data from position `start` the buffer; reading begins at `start`.
+    @dev 32 <= start and start + size < 2^32 - 2^16: far from BAD.
+    """
+    assert start >= 32 and start < 2**30 and size < 2**30
+    self.end = unsafe_add(start, size)
+
+
+@view
+@internal
+def get_end() -> uint256:
+    return self.end
+
+
+@internal
+def set_end(end: uint256):
+    """@notice Bounds reads to positions below `end`."""
+    self.end = end
+
+
+@internal
+def set_base_time(time: uint256):
+    """@notice What the times that follow are relative to, ms."""
+    self.base_time = time
+
+
+@view
+@internal
+def read_byte(pos: uint256) -> (uint256, uint256):
+    if pos >= self.end:
+        return 0, BAD
+    # the word that ends with this byte: it never passes the end of calldata
+    return self._word_at(unsafe_sub(pos, 31)) & 255, unsafe_add(pos, 1)
+
+
+@view
+@internal
+def read_varint(pos: uint256) -> (uint256, uint256):
+    """@notice Minimal LEB128, at most 64 bits."""
+    end: uint256 = self.end
+    if pos >= end:
+        return 0, BAD
+    rest: uint256 = self._word_at(pos)
+    byte: uint256 = rest >> 248
+    if byte < 128:
+        return byte, unsafe_add(pos, 1)
+    value: uint256 = byte & 127
+    next: uint256 = unsafe_add(pos, 1)
+    for i: uint256 in range(1, 10):
+        rest <<= 8
+        byte = rest >> 248
+        next = unsafe_add(next, 1)
+        value |= (byte & 127) << unsafe_mul(i, 7)
+        if byte < 128:
+            # bytes at or after `end` may have been read, but then next is beyond it
+            if byte == 0 or next > end or value > params.U64_MAX:
+                return 0, BAD
+            return value, next
+    return 0, BAD
+
+
+@view
+@internal
+def read_time(pos: uint256) -> (uint256, uint256):
+    """@notice A time or nonce relative to the base time; in [0, 2^64)."""
+    value: uint256 = 0
+    next: uint256 = 0
+    value, next = self.read_varint(pos)
+    if next == BAD:
+        return 0, BAD
+    base: uint256 = self.base_time
+    if value & 1 == 1:
+        # base < 2^48 and value < 2^64: the sum is below 2^64
+        return unsafe_add(base, unsafe_add(value, 1) >> 1), next
+    if value >> 1 > base:
+        return 0, BAD
+    return unsafe_sub(base, value >> 1), next
+
+
+@view
+@internal
+def read_fixed(pos: uint256, size: uint256) -> (uint256, uint256):
+    """@notice Big-endian unsigned integer of `size` bytes, 1 to 32."""
+    next: uint256 = unsafe_add(pos, size)
+    if next > self.end:
+        return 0, BAD
+    return self._word_at(unsafe_sub(next, 32)) & (max_value(uint256) >> unsafe_sub(256, size << 3)), next
+
+
+@view
+@internal
+def _word_at(pos: uint256) -> uint256:
+    return convert(convert(slice(msg.data, pos, 32), bytes32), uint256)
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------
+
+@view
+@internal
+def read_action(pos: uint256) -> (types.Action, uint256):
+    """@notice One action. Reserved bits must be zero and ids in range, else BAD."""
+    action: types.Action = empty(types.Action)
+    head: uint256 = 0
+    next: uint256 = 0
+    head, next = self.read_byte(pos)
+    action.op = head >> 5
+    if action.op == 0 or action.op > types.CANCEL_ALL:
+        return action, BAD
+    action.market, next = self.read_varint(next)
+    if next == BAD or action.market > 65_535:
+        return action, BAD
+    if action.op == types.PLACE:
+        action.side = (head >> 4) & 1
+        action.tif = (head >> 2) & 3
+        action.reduce_only = head & 1
+        action.price, next = self.read_varint(next)
+        action.lots, next = self.read_varint(next)
+        action.client_id, next = self.read_varint(next)
+        if (head >> 1) & 1 == 1:
+            action.expiry, next = self.read_time(next)
+        if action.price > params.PRICE_MAX:
+            return action, BAD
+        return action, next
+    if action.op == types.CANCEL:
+        if head & 15 != 0:
+            return action, BAD
+        action.side = (head >> 4) & 1
+        action.client_id, next = self.read_varint(next)
+        action.price, next = self.read_varint(next)
+        action.seq, next = self.read_varint(next)
+        if action.price > params.PRICE_MAX:
+            return action, BAD
+        return action, next
+    if head & 31 != 0:
+        return action, BAD
+    return action, next
+
+
+@view
+@internal
+def read_actions(pos: uint256, count: uint256) -> (DynArray[types.Action, params.ACTIONS_MAX], uint256):
+    """@notice `count` <= ACTIONS_MAX actions in a row."""
+    actions: DynArray[types.Action, params.ACTIONS_MAX] = []
+    next: uint256 = pos
+    for _: uint256 in range(count, bound=params.ACTIONS_MAX):
+        action: types.Action = empty(types.Action)
+        action, next = self.read_action(next)
+        if next == BAD:
+            return actions, BAD
+        actions.append(action)
+    return actions, next
+
+
+@view
+@internal
+def read_prices(pos: uint256, count: uint256) -> (DynArray[uint256, params.PRICES_MAX], DynArray[uint256, params.PRICES_MAX], uint256):
+    """@notice Markets and prices of an OraclePrice: 1 to PRICES_MAX, markets strictly ascending."""
+    markets: DynArray[uint256, params.PRICES_MAX] = []
+    prices: DynArray[uint256, params.PRICES_MAX] = []
+    if count == 0 or count > params.PRICES_MAX:
+        return markets, prices, BAD
+    least: uint256 = 0  # what the next market must reach
+    next: uint256 = pos
+    for _: uint256 in range(count, bound=params.PRICES_MAX):
+        market: uint256 = 0
+        price: uint256 = 0
+        market, next = self.read_varint(next)
+        price, next = self.read_varint(next)
+        if next == BAD or market < least or market > 65_535 or price > params.PRICE_MAX:
+            return markets, prices, BAD
+        least = unsafe_add(market, 1)
+        markets.append(market)
+        prices.append(price)
+    return markets, prices, next
+
+
+# --- digests and signatures -------------------------------------------------------------------------------------------
+
+@pure
+@internal
+def domain_separator(chain_id: uint256, rollup: uint256) -> bytes32:
+    """@notice EIP-712 domain of one rollup."""
+    return keccak256(abi_encode(DOMAIN_HASH, NAME_HASH, VERSION_HASH, chain_id, rollup))
+
+
+@internal
+def set_domain(separator: bytes32):
+    """@notice The domain that digests are made for."""
+    self.domain = separator
+
+
+@view
+@internal
+def _digest(struct_hash: bytes32) -> bytes32:
+    return keccak256(concat(b"\x19\x01", self.domain, struct_hash))
+
+
+@pure
+@internal
+def action_hash(action: types.Action) -> bytes32:
+    """@notice EIP-712 struct hash of one action, as its owner signed it."""
+    if action.op == types.PLACE:
+        return keccak256(abi_encode(
+            ACTION_HASH, PLACE_HASH, action.market, SIDE_HASHES[action.side], action.lots, action.price,
+            TIF_HASHES[action.tif], action.reduce_only, action.client_id, action.expiry,
+        ))
+    op_hash: bytes32 = CANCEL_HASH
+    client_id: uint256 = action.client_id
+    if action.op == types.CANCEL_ALL:
+        op_hash = CANCEL_ALL_HASH
+        client_id = 0
+    zero: uint256 = 0
+    return keccak256(abi_encode(
+        ACTION_HASH, op_hash, action.market, EMPTY_HASH, zero, zero, EMPTY_HASH, zero, client_id, zero
+    ))
+
+
+@view
+@internal
+def actions_digest(account: uint256, slot: uint256, nonce: uint256, expiry: uint256, actions: DynArray[types.Action, params.ACTIONS_MAX]) -> bytes32:
+    hashes: bytes32[params.ACTIONS_MAX] = empty(bytes32[params.ACTIONS_MAX])
+    count: uint256 = len(actions)
+    for i: uint256 in range(count, bound=params.ACTIONS_MAX):
+        hashes[i] = self.action_hash(actions[i])
+    list_hash: bytes32 = keccak256(slice(abi_encode(hashes), 0, count << 5))
+    return self._digest(keccak256(abi_encode(ACTIONS_HASH, account, slot, nonce, expiry, list_hash)))
+
+
+@view
+@internal
+def withdraw_digest(account: uint256, nonce: uint256, expiry: uint256, recipient: uint256, amount: uint256) -> bytes32:
+    return self._digest(keccak256(abi_encode(WITHDRAW_HASH, account, nonce, expiry, recipient, amount)))
+
+
+@view
+@internal
+def set_key_digest(account: uint256, nonce: uint256, expiry: uint256, slot: uint256, key: uint256, key_expiry: uint256) -> bytes32:
+    return self._digest(keccak256(abi_encode(SET_KEY_HASH, account, nonce, expiry, slot, key, key_expiry)))
+
+
+@view
+@internal
+def oracle_price_digest(publisher: uint256, time: uint256, markets: DynArray[uint256, params.PRICES_MAX], prices: DynArray[uint256, params.PRICES_MAX]) -> bytes32:
+    hashes: bytes32[params.PRICES_MAX] = empty(bytes32[params.PRICES_MAX])
+    count: uint256 = len(markets)
+    for i: uint256 in range(count, bound=params.PRICES_MAX):
+        hashes[i] = keccak256(abi_encode(PRICE_HASH, markets[i], prices[i]))
+    list_hash: bytes32 = keccak256(slice(abi_encode(hashes), 0, count << 5))
+    return self._digest(keccak256(abi_encode(ORACLE_PRICE_HASH, publisher, time, list_hash)))
+
+
+@view
+@internal
+def recover(digest: bytes32, r: uint256, vs: uint256) -> uint256:
+    """
+    @notice Address that signed a digest, 0 if none: the one bad signature has. s must be in the lower half of the group.
+    @param vs yParity and s as in EIP-2098.
+    """
+    s: uint256 = vs & (max_value(uint256) >> 1)
+    if r == 0 or r >= CURVE_ORDER or s == 0 or s > HALF_ORDER:
+        return 0
+    return convert(ecrecover(digest, unsafe_add(27, vs >> 255), r, s), uint256)

@@ -1,0 +1,748 @@
+# pragma version 0.4.3
+"""
+@title  The only way to state: get_, set_ and add_ functions over the leaves of the trie
+@author Anchorline contributors
+@license Apache-2.0
+@notice Twin of node/stf/state.py, where the layouts of all leaves are written down. Leaves live in the leaf table
+        (trie.vy); the fields of the global leaf and the chunk's books (work, leaves, proof bytes) live in transient
+        variables from `begin_chunk` to `end_chunk`. Work and proof are spent exactly as there: a leaf's first touch in a
+        chunk costs WORK_LEAF and the same proof bytes.
+
+        The first argument of a `_word` function is a leaf's handle. Signed 64-bit fields are two's complement; `_signed`
+        reads the one that starts at a bit.
+"""
+
+from stf import params
+from stf import trie
+from stf import types
+
+uses: trie
+
+M64: constant(uint256) = 2**64 - 1
+M56: constant(uint256) = 2**56 - 1
+M48: constant(uint256) = 2**48 - 1
+M32: constant(uint256) = 2**32 - 1
+M24: constant(uint256) = 2**24 - 1
+M16: constant(uint256) = 2**16 - 1
+GLOBAL_KEY: constant(uint256) = 71 << 248  # "G"
+BOARD_KEY: constant(uint256) = 66 << 248  # "B"
+MARKET_KEY: constant(uint256) = 77 << 248  # "M"
+ACCOUNT_KEY: constant(uint256) = 65 << 248  # "A"
+BOOK_KEY: constant(uint256) = 79 << 248  # "O"
+WITHDRAWAL_KEY: constant(uint256) = 87 << 248  # "W"
+BOOK_LAST: constant(uint256) = 2**224 - 1  # a book's greatest key has these bits set
+
+# the global leaf, in fields
+time: transient(uint256)
+block_number: transient(uint256)
+position: transient(uint256)
+cursor: transient(uint256)
+next_account: transient(uint256)
+next_withdrawal: transient(uint256)
+last_anchor: transient(uint256)
+sqrt_tau: transient(uint256)
+accounts_total: transient(int256)
+insurance_total: transient(int256)
+fees: transient(uint256)
+deposits: transient(uint256)
+withdrawn: transient(uint256)
+losses_total: transient(int256)
+# the chunk's books
+work: transient(uint256)
+proof: transient(uint256)
+leaves: transient(uint256)
+transactions: transient(uint256)
+
+
+# --- keys of leaves ---------------------------------------------------------------------------------------------------
+
+@pure
+@internal
+def account_key(account: uint256) -> uint256:
+    return ACCOUNT_KEY | account << 216
+
+
+@pure
+@internal
+def board_key(group: uint256) -> uint256:
+    return BOARD_KEY | group << 240
+
+
+@pure
+@internal
+def market_key(market: uint256) -> uint256:
+    return MARKET_KEY | market << 232
+
+
+@pure
+@internal
+def book_prefix(market: uint256, side: uint256) -> uint256:
+    return BOOK_KEY | market << 232 | side << 224
+
+
+@pure
+@internal
+def book_key(side: uint256, price: uint256, seq: uint256) -> uint256:
+    """@notice Order of a resting order within its side: lower is better. 96 bits: price (bids inverted), then sequence."""
+    if side == types.SELL:
+        return price << 64 | seq
+    return (params.PRICE_MAX - price) << 64 | seq
+
+
+@pure
+@internal
+def order_key(market: uint256, side: uint256, price: uint256, seq: uint256) -> uint256:
+    return self.book_prefix(market, side) | self.book_key(side, price, seq) << 128
+
+
+@pure
+@internal
+def withdrawal_key(withdrawal: uint256) -> uint256:
+    return WITHDRAWAL_KEY | withdrawal << 184
+
+
+# --- the chunk's books ------------------------------------------------------------------------------------------------
+
+@internal
+def begin_chunk():
+    """@notice Starts the books of a chunk on a freshly loaded leaf table, and reads the global leaf."""
+    self.work = 0
+    self.proof = 0
+    self.leaves = 0
+    self.transactions = 0
+    leaf: uint256 = trie.index_of(GLOBAL_KEY)
+    assert trie.exists(leaf), "BAD_WITNESS: the global leaf is claimed absent"
+    self._touch(params.PROOF_DENSE + params.GLOBAL_WORDS * params.PROOF_WORD)
+    word: uint256 = trie.get_word(leaf, 0)
+    self.time = word >> 192
+    self.block_number = (word >> 128) & M64
+    self.position = (word >> 64) & M64
+    self.cursor = word & M64
+    word = trie.get_word(leaf, 1)
+    self.next_account = word >> 192
+    self.next_withdrawal = (word >> 128) & M64
+    self.last_anchor = (word >> 64) & M64
+    self.sqrt_tau = word & M64
+    word = trie.get_word(leaf, 2)
+    self.accounts_total = self._signed128(word, 128)
+    self.insurance_total = self._signed128(word, 0)
+    word = trie.get_word(leaf, 3)
+    self.fees = word >> 192
+    self.deposits = (word >> 128) & M64
+    self.withdrawn = (word >> 64) & M64
+    self.losses_total = self._signed128(trie.get_word(leaf, 4), 128)
+
+
+@internal
+def end_chunk():
+    """@notice Writes the global leaf back. To be called once, after the rules and before the witness is verified."""
+    leaf: uint256 = trie.index_of(GLOBAL_KEY)
+    trie.set_word(leaf, 0, self.time << 192 | self.block_number << 128 | self.position << 64 | self.cursor)
+    trie.set_word(leaf, 1, self.next_account << 192 | self.next_withdrawal << 128 | self.last_anchor << 64 | self.sqrt_tau)
+    trie.set_word(leaf, 2, self._bits(self.accounts_total) << 128 | self._bits(self.insurance_total) & (2**128 - 1))
+    trie.set_word(leaf, 3, self.fees << 192 | self.deposits << 128 | self.withdrawn << 64)
+    trie.set_word(leaf, 4, self._bits(self.losses_total) << 128)
+
+
+@internal
+def spend_work(units: uint256):
+    self.work += units
+
+
+@internal
+def spend_proof(units: uint256):
+    self.proof += units
+
+
+@view
+@internal
+def get_work() -> uint256:
+    return self.work
+
+
+@view
+@internal
+def get_proof() -> uint256:
+    return self.proof
+
+
+@view
+@internal
+def get_leaves() -> uint256:
+    return self.leaves
+
+
+@view
+@internal
+def get_transactions() -> uint256:
+    """@return transactions executed in this chunk."""
+    return self.transactions
+
+
+@internal
+def set_transactions(count: uint256):
+    self.transactions = count
+
+
+@internal
+def _touch(proof: uint256):
+    """@notice Spends what a leaf's first touch costs."""
+    # a chunk's sums are bounded by its limits, far below 2^256
+    self.work = unsafe_add(self.work, params.WORK_LEAF)
+    self.proof = unsafe_add(self.proof, proof)
+    self.leaves = unsafe_add(self.leaves, 1)
+
+
+# --- globals ----------------------------------------------------------------------------------------------------------
+
+@view
+@internal
+def get_time() -> uint256:
+    return self.time
+
+
+@internal
+def set_time(time: uint256):
+    self.time = time
+
+
+@view
+@internal
+def get_block_number() -> uint256:
+    return self.block_number
+
+
+@internal
+def set_block_number(number: uint256):
+    self.block_number = number
+
+
+@view
+@internal
+def get_position_number() -> uint256:
+    """@return transactions executed since genesis."""
+    return self.position
+
+
+@internal
+def set_position_number(position: uint256):
+    self.position = position
+
+
+@view
+@internal
+def get_cursor() -> uint256:
+    """@return inbox messages consumed since genesis."""
+    return self.cursor
+
+
+@internal
+def set_cursor(cursor: uint256):
+    self.cursor = cursor
+
+
+@view
+@internal
+def get_next_account() -> uint256:
+    return self.next_account
+
+
+@internal
+def set_last_anchor(time: uint256):
+    self.last_anchor = time
+
+
+@internal
+def add_fees(amount: int256):
+    """@param amount micro-USD, signed: refunds take back what was added before, so the sum stays >= 0."""
+    self.fees = convert(convert(self.fees, int256) + amount, uint256)
+
+
+@internal
+def add_deposits(amount: uint256):
+    self.deposits += amount
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+@view
+@internal
+def account_exists(account: uint256) -> bool:
+    """@notice Ids are dense, so the counter decides and no absence needs proving."""
+    return 0 < account and account < self.next_account
+
+
+@internal
+def open_account(owner: uint256) -> uint256:
+    """@notice Creates the next account with its owner key. @return its id."""
+    account: uint256 = self.next_account
+    self.next_account = unsafe_add(account, 1)
+    leaf: uint256 = trie.index_of(self.account_key(account))
+    assert not trie.exists(leaf)
+    self._touch(params.PROOF_DENSE)
+    trie.set_size(leaf, params.ACCOUNT_WORDS + params.KEY_WORDS)
+    trie.set_word(leaf, 0, 1 << 16)
+    trie.set_word(leaf, 1, owner << 48)
+    return account
+
+
+@internal
+def _account(account: uint256) -> uint256:
+    """@return the account's leaf."""
+    leaf: uint256 = 0
+    first: bool = False
+    leaf, first = trie.touch(self.account_key(account))
+    if first:
+        self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
+    return leaf
+
+
+@pure
+@internal
+def _position_at(head: uint256, index: uint256) -> uint256:
+    """@return the first word of a position slot in an account with this head word."""
+    keys: uint256 = (head >> 16) & 255
+    return params.ACCOUNT_WORDS + params.KEY_WORDS * keys + params.POSITION_WORDS * index
+
+
+@internal
+def get_collateral(account: uint256) -> int256:
+    """@return micro-USD, signed."""
+    return self._signed(trie.get_word(self._account(account), 0), 168)
+
+
+@internal
+def add_collateral(account: uint256, amount: int256):
+    """@param amount micro-USD, signed."""
+    leaf: uint256 = self._account(account)
+    head: uint256 = trie.get_word(leaf, 0)
+    collateral: int256 = self._signed(head, 168) + amount
+    trie.set_word(leaf, 0, head & ~(M64 << 168) | (self._bits(collateral) & M64) << 168)
+    self.accounts_total += amount
+
+
+@internal
+def get_open_orders(account: uint256) -> uint256:
+    return (trie.get_word(self._account(account), 0) >> 24) & M16
+
+
+@internal
+def add_open_orders(account: uint256, count: int256):
+    leaf: uint256 = self._account(account)
+    head: uint256 = trie.get_word(leaf, 0)
+    orders: uint256 = convert(convert((head >> 24) & M16, int256) + count, uint256)
+    trie.set_word(leaf, 0, head & ~(M16 << 24) | orders << 24)
+
+
+@internal
+def get_key_count(account: uint256) -> uint256:
+    return (trie.get_word(self._account(account), 0) >> 16) & 255
+
+
+@internal
+def get_key(account: uint256, slot: uint256) -> types.Key:
+    """@return the key slot, or an empty one where none is set."""
+    leaf: uint256 = self._account(account)
+    if slot >= (trie.get_word(leaf, 0) >> 16) & 255:
+        return empty(types.Key)
+    at: uint256 = params.ACCOUNT_WORDS + params.KEY_WORDS * slot
+    first: uint256 = trie.get_word(leaf, at)
+    second: uint256 = trie.get_word(leaf, unsafe_add(at, 1))
+    return types.Key(address=first >> 48, expiry=first & M48, nonce_high=second >> 64, nonce_map=second & M64)
+
+
+@internal
+def set_key(account: uint256, slot: uint256, key: types.Key):
+    """@notice Writes a slot; slots between the last used one and this become empty ones."""
+    leaf: uint256 = self._account(account)
+    head: uint256 = trie.get_word(leaf, 0)
+    if slot >= (head >> 16) & 255:
+        self._grow_keys(leaf, head, unsafe_add(slot, 1))
+    at: uint256 = params.ACCOUNT_WORDS + params.KEY_WORDS * slot
+    trie.set_word(leaf, at, key.address << 48 | key.expiry)
+    trie.set_word(leaf, unsafe_add(at, 1), key.nonce_high << 64 | key.nonce_map)
+
+
+@internal
+def _grow_keys(leaf: uint256, head: uint256, keys: uint256):
+    """@notice Makes room for `keys` key slots, the new ones empty; positions move up."""
+    old_at: uint256 = self._position_at(head, 0)
+    new_head: uint256 = head & ~convert(255 << 16, uint256) | keys << 16
+    new_at: uint256 = self._position_at(new_head, 0)
+    words: uint256 = params.POSITION_WORDS * ((head >> 8) & 255)
+    trie.set_size(leaf, new_at + words)
+    for i: uint256 in range(words, bound=params.POSITION_WORDS * params.POSITIONS_MAX):
+        word: uint256 = unsafe_sub(unsafe_sub(words, i), 1)
+        trie.set_word(leaf, new_at + word, trie.get_word(leaf, old_at + word))
+    for at: uint256 in range(old_at, new_at, bound=params.KEY_WORDS * params.KEYS_MAX):
+        trie.set_word(leaf, at, 0)
+    trie.set_word(leaf, 0, new_head)
+
+
+@internal
+def get_position_count(account: uint256) -> uint256:
+    return (trie.get_word(self._account(account), 0) >> 8) & 255
+
+
+@internal
+def find_position(account: uint256, market: uint256) -> uint256:
+    """@return index of the account's position slot in a market, or NO_INDEX."""
+    leaf: uint256 = self._account(account)
+    head: uint256 = trie.get_word(leaf, 0)
+    at: uint256 = unsafe_add(self._position_at(head, 0), 2)
+    for index: uint256 in range((head >> 8) & 255, bound=params.POSITIONS_MAX):
+        if (trie.get_word(leaf, at) >> 16) & M16 == market:
+            return index
+        at = unsafe_add(at, params.POSITION_WORDS)
+    return types.NO_INDEX
+
+
+@internal
+def get_position(account: uint256, index: uint256) -> types.Position:
+    leaf: uint256 = self._account(account)
+    at: uint256 = self._position_at(trie.get_word(leaf, 0), index)
+    first: uint256 = trie.get_word(leaf, at)
+    second: uint256 = trie.get_word(leaf, unsafe_add(at, 1))
+    third: uint256 = trie.get_word(leaf, unsafe_add(at, 2))
+    return types.Position(
+        size=self._signed(first, 192),
+        cost=self._signed(first, 128),
+        funding=self._signed(first, 64),
+        loss=self._signed(first, 0),
+        buy_lots=second >> 192,
+        sell_lots=(second >> 128) & M64,
+        buy_notional=(second >> 64) & M64,
+        sell_notional=second & M64,
+        min_seq=(third >> 96) & M64,
+        market=(third >> 16) & M16,
+        open_orders=third & M16,
+        reduce_lots=(third >> 32) & M64,
+    )
+
+
+@internal
+def set_position(account: uint256, index: uint256, position: types.Position):
+    leaf: uint256 = self._account(account)
+    at: uint256 = self._position_at(trie.get_word(leaf, 0), index)
+    first: uint256 = trie.get_word(leaf, at)
+    # fields of 64 bits: products stay inside 126 bits
+    booked: int256 = unsafe_sub(unsafe_mul(self._signed(first, 192), self._signed(first, 64)), self._signed(first, 128))
+    self.accounts_total += position.size * position.funding - position.cost - booked
+    trie.set_word(leaf, at, self._bits(position.size) << 192 | (self._bits(position.cost) & M64) << 128 | (self._bits(position.funding) & M64) << 64 | self._bits(position.loss) & M64)
+    trie.set_word(leaf, unsafe_add(at, 1), position.buy_lots << 192 | position.sell_lots << 128 | position.buy_notional << 64 | position.sell_notional)
+    trie.set_word(leaf, unsafe_add(at, 2), position.min_seq << 96 | position.reduce_lots << 32 | position.market << 16 | position.open_orders)
+
+
+@internal
+def add_position(account: uint256, position: types.Position) -> uint256:
+    """@notice Appends a position slot. @return its index."""
+    leaf: uint256 = self._account(account)
+    head: uint256 = trie.get_word(leaf, 0)
+    index: uint256 = (head >> 8) & 255
+    trie.set_size(leaf, trie.get_size(leaf) + params.POSITION_WORDS)
+    trie.set_word(leaf, 0, head + 256)
+    self.set_position(account, index, position)
+    return index
+
+
+@internal
+def remove_position(account: uint256, index: uint256):
+    """@notice Frees an empty slot; the last one moves into its place."""
+    leaf: uint256 = self._account(account)
+    head: uint256 = trie.get_word(leaf, 0)
+    at: uint256 = self._position_at(head, index)
+    first: uint256 = trie.get_word(leaf, at)
+    assert self._signed(first, 192) * self._signed(first, 64) == self._signed(first, 128)  # only empty ones are removed
+    last: uint256 = self._position_at(head, (head >> 8) & 255) - params.POSITION_WORDS
+    if at != last:
+        for word: uint256 in range(params.POSITION_WORDS):
+            trie.set_word(leaf, at + word, trie.get_word(leaf, last + word))
+    trie.set_size(leaf, last)
+    trie.set_word(leaf, 0, head - 256)
+
+
+# --- markets ----------------------------------------------------------------------------------------------------------
+
+@internal
+def _market(market: uint256) -> uint256:
+    """@return the market's leaf; only for markets that exist (their board entry has a status)."""
+    leaf: uint256 = 0
+    first: bool = False
+    leaf, first = trie.touch(self.market_key(market))
+    if first:
+        self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
+    return leaf
+
+
+@internal
+def create_market(market: uint256):
+    """@notice Creates a market's leaf; the caller sets its board entry and configuration."""
+    leaf: uint256 = trie.index_of(self.market_key(market))
+    assert not trie.exists(leaf)
+    self._touch(params.PROOF_DENSE)
+    trie.set_size(leaf, params.MARKET_WORDS)
+    trie.set_word(leaf, 0, 1 << 192)  # sequences start at 1
+
+
+@internal
+def get_market(market: uint256) -> types.Market:
+    leaf: uint256 = self._market(market)
+    first: uint256 = trie.get_word(leaf, 0)
+    second: uint256 = trie.get_word(leaf, 1)
+    return types.Market(
+        oi_cap=(first >> 64) & M64,
+        min_notional=first & M64,
+        taker_fee=(second >> 160) & M32,
+        maker_fee=(second >> 128) & M32,
+        penalty=(second >> 96) & M32,
+        band=(second >> 64) & M32,
+        quorum=(second >> 56) & 255,
+    )
+
+
+@internal
+def set_market(market: uint256, config: types.Market):
+    leaf: uint256 = self._market(market)
+    first: uint256 = trie.get_word(leaf, 0) >> 128 << 128
+    second: uint256 = trie.get_word(leaf, 1)
+    trie.set_word(leaf, 0, first | config.oi_cap << 64 | config.min_notional)
+    second = second >> 192 << 192 | second & M56
+    trie.set_word(leaf, 1, second | config.taker_fee << 160 | config.maker_fee << 128 | config.penalty << 96 | config.band << 64 | config.quorum << 56)
+
+
+@internal
+def get_next_seq(market: uint256) -> uint256:
+    return trie.get_word(self._market(market), 0) >> 192
+
+
+@internal
+def take_seq(market: uint256) -> uint256:
+    """@return the next order sequence of a market, used up."""
+    leaf: uint256 = self._market(market)
+    word: uint256 = trie.get_word(leaf, 0)
+    trie.set_word(leaf, 0, word + (1 << 192))
+    return word >> 192
+
+
+@internal
+def get_open_interest(market: uint256) -> uint256:
+    return (trie.get_word(self._market(market), 0) >> 128) & M64
+
+
+@internal
+def add_open_interest(market: uint256, lots: int256):
+    leaf: uint256 = self._market(market)
+    word: uint256 = trie.get_word(leaf, 0)
+    interest: uint256 = convert(convert((word >> 128) & M64, int256) + lots, uint256)
+    trie.set_word(leaf, 0, word & ~(M64 << 128) | interest << 128)
+
+
+@internal
+def get_insurance(market: uint256) -> int256:
+    return self._signed(trie.get_word(self._market(market), 1), 192)
+
+
+@internal
+def add_insurance(market: uint256, amount: int256):
+    leaf: uint256 = self._market(market)
+    word: uint256 = trie.get_word(leaf, 1)
+    insurance: int256 = self._signed(word, 192) + amount
+    trie.set_word(leaf, 1, word & (2**192 - 1) | self._bits(insurance) << 192)
+    self.insurance_total += amount
+
+
+@internal
+def get_pending(market: uint256) -> types.Pending:
+    word: uint256 = trie.get_word(self._market(market), 2)
+    return types.Pending(
+        account=word >> 224,
+        lots=(word >> 160) & M64,
+        price=(word >> 128) & M32,
+        client_id=(word >> 64) & M64,
+        expiry=(word >> 16) & M48,
+        side=(word >> 8) & 255,
+        tif=word & 255,
+    )
+
+
+@internal
+def set_pending(market: uint256, pending: types.Pending):
+    first: uint256 = pending.account << 224 | pending.lots << 160 | pending.price << 128 | pending.client_id << 64
+    trie.set_word(self._market(market), 2, first | pending.expiry << 16 | pending.side << 8 | pending.tif)
+
+
+@internal
+def get_publisher_count(market: uint256) -> uint256:
+    return (trie.get_word(self._market(market), 1) >> 48) & 255
+
+
+@internal
+def get_publisher(market: uint256, slot: uint256) -> types.Publisher:
+    """@return the publisher slot, or an empty one where none is set."""
+    leaf: uint256 = self._market(market)
+    word: uint256 = trie.get_word(leaf, params.MARKET_WORDS + slot)
+    return types.Publisher(address=word >> 80, price=(word >> 48) & M32, time=word & M48)
+
+
+@internal
+def set_publisher(market: uint256, slot: uint256, publisher: types.Publisher):
+    leaf: uint256 = self._market(market)
+    at: uint256 = params.MARKET_WORDS + slot
+    if at >= trie.get_size(leaf):
+        trie.set_size(leaf, at + 1)
+        word: uint256 = trie.get_word(leaf, 1)
+        trie.set_word(leaf, 1, word & ~convert(255 << 48, uint256) | (slot + 1) << 48)
+    trie.set_word(leaf, at, publisher.address << 80 | publisher.price << 48 | publisher.time)
+
+
+@internal
+def _boards(group: uint256) -> uint256:
+    """@return the leaf of a group of boards."""
+    leaf: uint256 = 0
+    first: bool = False
+    leaf, first = trie.touch(self.board_key(group))
+    if first:
+        self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
+    return leaf
+
+
+@internal
+def get_board(market: uint256) -> types.Board:
+    """@return the market's board entry, or an empty one (status NO_SUCH_MARKET). Ids from MARKETS_MAX on have no leaf."""
+    if market >= params.MARKETS_MAX:
+        return empty(types.Board)
+    leaf: uint256 = self._boards(market // params.BOARD_MARKETS)
+    # words beyond the leaf's size are 0
+    at: uint256 = params.BOARD_WORDS * (market % params.BOARD_MARKETS)
+    first: uint256 = trie.get_word(leaf, at)
+    second: uint256 = trie.get_word(leaf, unsafe_add(at, 1))
+    third: uint256 = trie.get_word(leaf, unsafe_add(at, 2))
+    return types.Board(
+        mark=first >> 216,
+        mark_time=(first >> 168) & M48,
+        tick_value=(first >> 136) & M32,
+        status=(first >> 128) & 255,
+        mm_base=(first >> 104) & M24,
+        mm_cap=(first >> 80) & M24,
+        im_base=(first >> 56) & M24,
+        im_cap=(first >> 32) & M24,
+        stale_ms=first & M32,
+        funding=self._signed(second, 192),
+        loss_long=self._signed(second, 128),
+        loss_short=self._signed(second, 64),
+        impact=second & M64,
+        variance=third >> 192,
+        addon=(third >> 128) & M64,
+    )
+
+
+@internal
+def set_board(market: uint256, board: types.Board):
+    leaf: uint256 = self._boards(market // params.BOARD_MARKETS)
+    at: uint256 = params.BOARD_WORDS * (market % params.BOARD_MARKETS)
+    if at >= trie.get_size(leaf):
+        trie.set_size(leaf, at + params.BOARD_WORDS)
+    first: uint256 = board.mark << 216 | board.mark_time << 168 | board.tick_value << 136 | board.status << 128
+    trie.set_word(leaf, at, first | board.mm_base << 104 | board.mm_cap << 80 | board.im_base << 56 | board.im_cap << 32 | board.stale_ms)
+    losses: uint256 = (self._bits(board.loss_long) & M64) << 128 | (self._bits(board.loss_short) & M64) << 64
+    trie.set_word(leaf, unsafe_add(at, 1), self._bits(board.funding) << 192 | losses | board.impact)
+    trie.set_word(leaf, unsafe_add(at, 2), board.variance << 192 | board.addon << 128)
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------
+
+@internal
+def get_best(market: uint256, side: uint256) -> (uint256, uint256):
+    """
+    @notice (price, sequence) of the best resting order of a side, dead ones included; (0, 0) if there is none.
+            The look is part of the proof: every order up to the best one seen must be in the witness.
+    """
+    first_key: uint256 = self.book_prefix(market, side)
+    leaf: uint256 = 0
+    first_look: bool = False
+    first_touch: bool = False
+    leaf, first_look, first_touch = trie.observe_first(market << 1 | side, first_key, first_key | BOOK_LAST)
+    if first_look:
+        self.spend_proof(params.PROOF_ORDER)
+    if leaf == 0:
+        return 0, 0
+    if first_touch:
+        self._touch(params.PROOF_VISIT)
+    best: uint256 = trie.key_of(leaf) >> 128
+    price: uint256 = (best >> 64) & M32
+    if side != types.SELL:
+        price = params.PRICE_MAX - price
+    return price, best & M64
+
+
+@internal
+def _order(market: uint256, side: uint256, price: uint256, seq: uint256) -> uint256:
+    """@return the leaf of a resting order, existing or not."""
+    leaf: uint256 = 0
+    first: bool = False
+    leaf, first = trie.touch(self.order_key(market, side, price, seq))
+    if first:
+        self._touch(params.PROOF_ORDER)
+    return leaf
+
+
+@internal
+def get_order(market: uint256, side: uint256, price: uint256, seq: uint256) -> types.Order:
+    """@return a resting order; lots 0 where there is none."""
+    word: uint256 = trie.get_word(self._order(market, side, price, seq), 0)
+    return types.Order(
+        account=word >> 184,
+        lots=(word >> 120) & M64,
+        client_id=(word >> 56) & M64,
+        expiry=(word >> 8) & M48,
+        flags=word & 255,
+    )
+
+
+@internal
+def set_order(market: uint256, side: uint256, price: uint256, seq: uint256, order: types.Order):
+    """@notice Writes, inserts, or (lots 0) removes a resting order."""
+    leaf: uint256 = self._order(market, side, price, seq)
+    if order.lots == 0:
+        trie.set_size(leaf, 0)
+        return
+    trie.set_size(leaf, 1)
+    trie.set_word(leaf, 0, order.account << 184 | order.lots << 120 | order.client_id << 56 | order.expiry << 8 | order.flags)
+
+
+# --- withdrawals ------------------------------------------------------------------------------------------------------
+
+@internal
+def create_withdrawal(recipient: uint256, amount: uint256) -> uint256:
+    """@notice Creates the next withdrawal leaf. @return its id."""
+    withdrawal: uint256 = self.next_withdrawal
+    self.next_withdrawal = unsafe_add(withdrawal, 1)
+    self.withdrawn += amount
+    leaf: uint256 = trie.index_of(self.withdrawal_key(withdrawal))
+    assert not trie.exists(leaf)
+    self._touch(params.PROOF_DENSE)
+    trie.set_size(leaf, 1)
+    trie.set_word(leaf, 0, recipient << 64 | amount)
+    return withdrawal
+
+
+# --- bits -------------------------------------------------------------------------------------------------------------
+
+@pure
+@internal
+def _signed(word: uint256, at: uint256) -> int256:
+    """@return the signed 64-bit field that starts at bit `at`: moved to the top, then back with its sign."""
+    return convert(convert(word << unsafe_sub(192, at), bytes32), int256) >> 192
+
+
+@pure
+@internal
+def _signed128(word: uint256, at: uint256) -> int256:
+    return convert(convert(word << unsafe_sub(128, at), bytes32), int256) >> 128
+
+
+@pure
+@internal
+def _bits(number: int256) -> uint256:
+    """@return two's complement."""
+    return convert(convert(number, bytes32), uint256)
