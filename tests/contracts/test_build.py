@@ -61,7 +61,7 @@ def with_immutables(words: int) -> str:
 
 def test_code_over_the_limit_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "Large.vy"
-    path.write_text(with_immutables(768))
+    path.write_text(with_immutables(767))
     with pytest.raises(build.BuildError, match=r"Large: deployed code is 24,\d+ bytes, \d+ over the limit of 24,576"):
         build.compile_file(path)
 
