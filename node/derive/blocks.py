@@ -196,9 +196,9 @@ def _int(data: bytes) -> int:
 
 def _items(data: bytes, count: int, what: str) -> list[Any]:
     try:
-        items: list[Any] = rlp.decode(data)
+        items: Any = rlp.decode(data)
     except rlp.exceptions.RLPException as error:
         raise ValueError(f"{what} does not decode: {error}") from error
     if not isinstance(items, list) or len(items) != count:
         raise ValueError(f"{what} has {count} fields")
-    return items
+    return list(items)

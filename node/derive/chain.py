@@ -10,8 +10,8 @@
 Invariants: the head block's state root is the trie's root; positions, block numbers and times rise; money is conserved
 after every block:  accounts + insurance + fees - losses = deposits - withdrawn  (the totals of the G leaf).
 
-Records beside the trie, by key: ``h`` block header, ``c`` chunks, ``r`` receipts, each by number:8; ``H`` block hash ->
-number:8; ``t`` transaction hash -> position:8; ``i`` inbox message by number:8; ``b`` batch by number:8; ``m`` facts.
+Records stand in the tables of node.storage.chain_store: header, chunks and receipts by block number, numbers by block
+hash, positions by transaction hash, inbox messages and batches by number, facts by name.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ from node.stf.engine import ChunkResult, Engine, genesis_leaves
 from node.stf.params import CHUNK_BYTES_MAX
 from node.stf.transition import InvalidChunk
 from node.stf.trie import MemoryTrie
-from node.stf.types import BLOCK, CONTINUE, INBOX, LIQUIDATE, Receipt
-from node.storage.kv import KV
+from node.stf.types import BLOCK, RESUME, INBOX, LIQUIDATE, Receipt
+from node.storage.chain_store import ChainStore, Table, row_key
+from node.storage.kv import KV, Change, prefix_end
 from node.storage.trie_store import TrieStore
 
 T = TypeVar("T")
-Writes = list[tuple[bytes, bytes | None]]
 
 _CACHED_BLOCKS: Final = 64
 # transactions whose bytes repeat: they are found by position, not by hash
-_NAMELESS: Final = frozenset((CONTINUE, LIQUIDATE, INBOX, BLOCK))
+_NAMELESS: Final = frozenset((RESUME, LIQUIDATE, INBOX, BLOCK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +150,26 @@ class Chain:
     @classmethod
     def open(cls, kv: KV, domain: bytes) -> Chain:
         """The chain in a store; written at genesis if the store is empty. Raises Critical for another rollup's."""
+        ChainStore(kv)  # checks the records' schema
         store = TrieStore(kv)
-        known = kv.get(b"mdomain")
+        known = kv.get(row_key(Table.META, "domain"))
         if known is None:
             genesis = genesis_block()
-            extra: Writes = [(b"mdomain", domain), *_header_writes(genesis), (_key(b"c", 0), encode_chunks(()))]
-            extra.append((_key(b"r", 0), encode_outcomes(())))
+            extra = [*_header_writes(genesis), (row_key(Table.META, "domain"), domain)]
+            extra += [(row_key(Table.CHUNKS, 0), encode_chunks(())), (row_key(Table.RECEIPTS, 0), encode_outcomes(()))]
             root = store.commit_block(0, genesis_leaves(), extra=extra, sync=True)
             assert root == genesis.state_root, "the store hashes as the rules do"
             return cls(kv, store, domain, genesis)
         if known != domain:
             raise Critical("the database is of another rollup or chain id: use another datadir, or derive anew")
         number = store.head()
-        data = kv.get(_key(b"h", number))
-        if data is None:
+        data = None if number is None else kv.get(row_key(Table.BLOCK, number))
+        if number is None or data is None:
             raise Critical(f"the database has no header of block {number}: it is damaged, remove it to derive anew")
         head = decode_header(data)
         if head.state_root != store.root():
             raise Critical(f"block {number} and the state differ: the database is damaged, remove it to derive anew")
-        chain = cls(kv, store, domain, head)
-        kv.write([(_key(b"b", batch.number), None) for batch in chain._batches_beyond(number)], sync=True)
-        return chain
+        return cls(kv, store, domain, head)
 
     # --- executing ----------------------------------------------------------------------------------------------------
 
@@ -211,11 +210,11 @@ class Chain:
         assert header.number == self.head.number + 1, "blocks follow each other"
         assert header.parent_hash == self.head_hash, "a block was sealed on the head"
         extra = _header_writes(header)
-        extra.append((_key(b"c", header.number), encode_chunks(sealed.block.chunks)))
-        extra.append((_key(b"r", header.number), encode_outcomes(sealed.outcomes)))
-        extra += [(_key(b"i", number), message) for number, message in messages.items()]
+        extra.append((row_key(Table.CHUNKS, header.number), encode_chunks(sealed.block.chunks)))
+        extra.append((row_key(Table.RECEIPTS, header.number), encode_outcomes(sealed.outcomes)))
+        extra += [(row_key(Table.MESSAGE, number), message) for number, message in messages.items()]
         named = _named(sealed.block.chunks, sealed.outcomes)
-        extra += [(b"t" + keccak(data), _u64(position)) for position, data in named]
+        extra += [(row_key(Table.TRANSACTION_POSITION, keccak(data)), _u64(position)) for position, data in named]
         root = self.store.commit_block(header.number, sealed.changes, extra=extra, sync=sync)
         assert root == header.state_root, "the store hashes as the overlay did"
         self._outcomes.put(header.number, sealed.outcomes)
@@ -224,33 +223,32 @@ class Chain:
         self.head_hash = header_hash(header)
 
     def rollback(self, number: int) -> None:
-        """Go back to the state after block ``number``. Raises Critical if the undo records do not reach that far."""
+        """Go back to the state after block ``number``. Raises StorageError if undo records do not reach so far."""
         if number > self.head.number:
             raise ValueError(f"cannot roll back to block {number}: the head is {self.head.number}")
         if number == self.head.number:
             return
         target = self.header(number)
         assert target is not None, "blocks up to the head have headers"
-        gone: Writes = []
+        gone: list[Change] = []
         for dropped in range(self.head.number, number, -1):
             gone += self._removals(dropped)
-        gone += [(_key(b"b", batch.number), None) for batch in self._batches_beyond(number)]
-        # a crash in between leaves records beyond the head: readers check against the head, open() removes batches
-        self.store.rollback(number)
-        self.kv.write(gone, sync=True)
+        gone += [(row_key(Table.BATCH, batch.number), None) for batch in self._batches_beyond(number)]
+        self.store.rollback(number, extra=gone, sync=True)
         self._outcomes.clear()
         self._chunks.clear()
         self.head = target
         self.head_hash = header_hash(target)
 
-    def _removals(self, number: int) -> Writes:
+    def _removals(self, number: int) -> list[Change]:
         block = self.block(number)
         assert block is not None, "blocks up to the head are stored"
-        writes: Writes = [(_key(kind, number), None) for kind in (b"h", b"c", b"r")]
-        writes.append((b"H" + block.hash, None))
+        tables = (Table.BLOCK, Table.CHUNKS, Table.RECEIPTS)
+        writes: list[Change] = [(row_key(table, number), None) for table in tables]
+        writes.append((row_key(Table.BLOCK_NUMBER, block.hash), None))
         for position, data in _named(block.chunks, self.outcomes(number)):
-            if self.kv.get(b"t" + keccak(data)) == _u64(position):
-                writes.append((b"t" + keccak(data), None))
+            if self.kv.get(row_key(Table.TRANSACTION_POSITION, keccak(data))) == _u64(position):
+                writes.append((row_key(Table.TRANSACTION_POSITION, keccak(data)), None))
         return writes
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -259,12 +257,12 @@ class Chain:
         """A committed block's header; None beyond the head."""
         if number == self.head.number:
             return self.head
-        data = self.kv.get(_key(b"h", number)) if 0 <= number < self.head.number else None
+        data = self.kv.get(row_key(Table.BLOCK, number)) if 0 <= number < self.head.number else None
         return None if data is None else decode_header(data)
 
     def number_of(self, block_hash: bytes) -> int | None:
         """The number of a committed block."""
-        data = self.kv.get(b"H" + block_hash)
+        data = self.kv.get(row_key(Table.BLOCK_NUMBER, block_hash))
         number = -1 if data is None else int.from_bytes(data, "big")
         header = self.header(number)
         return number if header is not None and header_hash(header) == block_hash else None
@@ -276,11 +274,11 @@ class Chain:
 
     def chunks(self, number: int) -> tuple[Chunk, ...]:
         """A committed block's chunks. Raises LookupError beyond the head."""
-        return self._chunks.get(number, lambda: decode_chunks(self._required(b"c", number)))
+        return self._chunks.get(number, lambda: decode_chunks(self._required(Table.CHUNKS, number)))
 
     def outcomes(self, number: int) -> tuple[Outcome, ...]:
         """A committed block's receipts with their transactions' sizes, in order. Raises LookupError beyond the head."""
-        return self._outcomes.get(number, lambda: decode_outcomes(self._required(b"r", number)))
+        return self._outcomes.get(number, lambda: decode_outcomes(self._required(Table.RECEIPTS, number)))
 
     def transactions(self, number: int) -> list[StoredTransaction]:
         """A committed block's transactions in order."""
@@ -305,27 +303,27 @@ class Chain:
 
     def position_of(self, tx_hash: bytes) -> int | None:
         """Position of a signed transaction by the hash of its bytes in the chunk (the last one, if repeated)."""
-        data = self.kv.get(b"t" + tx_hash)
+        data = self.kv.get(row_key(Table.TRANSACTION_POSITION, tx_hash))
         found = None if data is None else self.transaction(int.from_bytes(data, "big"))
         return None if found is None or found.hash != tx_hash else found.receipt.position
 
     def message(self, number: int) -> bytes | None:
         """An inbox message that a committed block consumed."""
-        return self.kv.get(_key(b"i", number)) if number < self.head.cursor else None
+        return self.kv.get(row_key(Table.MESSAGE, number)) if number < self.head.cursor else None
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
     def put_batch(self, record: BatchRecord) -> None:
         """Remember a batch, durably, with every block before it. Replaces the record of the same number."""
-        self.kv.write([(_key(b"b", record.number), _encode_batch(record))], sync=True)
+        self.kv.write([(row_key(Table.BATCH, record.number), _encode_batch(record))], sync=True)
 
     def drop_batches(self, first: int) -> None:
         """Forget the batches from ``first`` on; their blocks stay."""
-        self.kv.write([(_key(b"b", batch.number), None) for batch in self.batches(first)], sync=True)
+        self.kv.write([(row_key(Table.BATCH, batch.number), None) for batch in self.batches(first)], sync=True)
 
     def batch(self, number: int) -> BatchRecord | None:
         """A batch by number."""
-        data = self.kv.get(_key(b"b", number))
+        data = self.kv.get(row_key(Table.BATCH, number))
         return None if data is None else _decode_batch(data)
 
     def batches(self, first: int = 1) -> Iterator[BatchRecord]:
@@ -337,7 +335,7 @@ class Chain:
 
     def last_batch(self) -> BatchRecord | None:
         """The newest batch, None before the first."""
-        for _key_bytes, value in self.kv.iterate(_key(b"b", 0), _key(b"b", 2**64 - 1), reverse=True):
+        for _name, value in self.kv.iterate(row_key(Table.BATCH, 0), prefix_end(Table.BATCH.value), reverse=True):
             return _decode_batch(value)
         return None
 
@@ -374,14 +372,14 @@ class Chain:
 
     def fact(self, name: str) -> bytes | None:
         """A small fact kept with the chain (a service's cursor, say)."""
-        return self.kv.get(b"m" + name.encode())
+        return self.kv.get(row_key(Table.META, name))
 
     def put_fact(self, name: str, value: bytes, *, sync: bool = False) -> None:
         """Keep a small fact."""
-        self.kv.write([(b"m" + name.encode(), value)], sync=sync)
+        self.kv.write([(row_key(Table.META, name), value)], sync=sync)
 
-    def _required(self, kind: bytes, number: int) -> bytes:
-        data = self.kv.get(_key(kind, number)) if 0 <= number <= self.head.number else None
+    def _required(self, table: Table, number: int) -> bytes:
+        data = self.kv.get(row_key(table, number)) if 0 <= number <= self.head.number else None
         if data is None:
             raise LookupError(f"there is no block {number}: the head is {self.head.number}")
         return data
@@ -440,13 +438,10 @@ def _u64(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def _key(kind: bytes, number: int) -> bytes:
-    return kind + _u64(number)
-
-
-def _header_writes(header: BlockHeader) -> Writes:
+def _header_writes(header: BlockHeader) -> list[Change]:
     data = encode_header(header)
-    return [(_key(b"h", header.number), data), (b"H" + keccak(data), _u64(header.number))]
+    number = _u64(header.number)
+    return [(row_key(Table.BLOCK, header.number), data), (row_key(Table.BLOCK_NUMBER, keccak(data)), number)]
 
 
 def _slices(chunks: Iterable[Chunk], outcomes: Iterable[Outcome]) -> list[bytes]:
