@@ -47,6 +47,9 @@ class Session:
         self._queue_bytes = 0
         self._in_flight = 0
         self._closed = False
+        #: the reader is at work and will flush what it queues: saves a task switch per read
+        self._reading = False
+        self._writing = False
         self._queued = trio.lowlevel.ParkingLot()
         self._relieved = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery
@@ -167,9 +170,10 @@ class Session:
                 self._answerer.begin(request.body, self, self._spawn, self._json_slot(request, group, position))
             else:
                 self._spawn(self._answer_plain, request, group, position)
-        # A slow call has its own timeout; the margin is for a Deferred that nobody completed.
-        with trio.move_on_after(self._limits.call_timeout_s + 1):
-            await group.wait()
+        if not group.complete.is_set():
+            # A slow call has its own timeout; the margin is for a Deferred that nobody completed.
+            with trio.move_on_after(self._limits.call_timeout_s + 1):
+                await group.complete.wait()
         ready = 0
         for request, answer in zip(requests, group.responses, strict=True):
             if not answer:
@@ -248,7 +252,8 @@ class Session:
         self._queue_bytes += len(frame)
         if self._queue_bytes > self._limits.queue_bytes_max:
             self._end("reader_evicted", unsent_bytes=self._queue_bytes)
-        self._queued.unpark()
+        if not self._reading:
+            self._queued.unpark()
 
     def _answered(self, answer: bytes) -> None:
         self._in_flight -= 1
@@ -258,17 +263,24 @@ class Session:
             self._relieved.unpark()
 
     async def _write_queue(self) -> None:
-        """The only writer after an upgrade: whatever is queued goes out in one write."""
+        """Sends what is queued while the reader does not: notifications, answers that came later."""
         while True:
-            while not self._queue:
+            while not self._queue or self._writing:
                 await self._queued.park()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Sends whatever is queued in as few writes as there are; one task at a time."""
+        self._writing = True
+        while self._queue:
             data = b"".join(self._queue)
             self._queue.clear()
             if not await self._write(data):
                 self._nursery.cancel_scope.cancel()
-                return
+                await trio.sleep_forever()
             self._queue_bytes -= len(data)
             self._relieved.unpark()
+        self._writing = False
 
     @property
     def _overloaded(self) -> bool:
@@ -281,17 +293,8 @@ class Session:
         pinged = False
         while True:
             try:
-                for message in decoder.feed(data):
-                    if message.opcode <= frames.BINARY:
-                        while self._overloaded:
-                            await self._relieved.park()
-                        self._in_flight += 1
-                        self._answerer.begin(message.payload, self, self._spawn, self._answered)
-                    elif message.opcode == frames.PING:
-                        self._enqueue(frames.encode_frame(frames.PONG, message.payload))
-                    elif message.opcode == frames.CLOSE:
-                        await self._close(frames.close_code(message.payload), "")
-                        return
+                if not await self._accept(decoder.feed(data)):
+                    return
             except frames.FrameError as error:
                 await self._close(error.code, error.reason)
                 return
@@ -306,8 +309,35 @@ class Session:
                 self._enqueue(frames.encode_frame(frames.PING, b""))
             data = received or b""
 
+    async def _accept(self, messages: list[frames.Message]) -> bool:
+        """Begins the calls in `messages` and sends what is ready. False after a close frame."""
+        self._reading = True
+        for message in messages:
+            if message.opcode <= frames.BINARY:
+                if self._overloaded:
+                    await self._wait_for_relief()
+                self._in_flight += 1
+                self._answerer.begin(message.payload, self, self._spawn, self._answered)
+            elif message.opcode == frames.PING:
+                self._enqueue(frames.encode_frame(frames.PONG, message.payload))
+            elif message.opcode == frames.CLOSE:
+                await self._close(frames.close_code(message.payload), "")
+                return False
+        self._reading = False
+        if self._queue and not self._writing:
+            await self._flush()
+        return True
+
+    async def _wait_for_relief(self) -> None:
+        self._reading = False
+        self._queued.unpark()
+        while self._overloaded:
+            await self._relieved.park()
+        self._reading = True
+
     async def _close(self, code: int, reason: str) -> None:
         """Says goodbye after what is queued, then lets the connection end."""
+        self._reading = False
         self._enqueue(frames.encode_close(code, reason))
         self.can_push = False
         with trio.move_on_after(self._limits.write_timeout_s):
@@ -321,14 +351,10 @@ class _Group:
     def __init__(self, count: int) -> None:
         self.responses: list[bytes] = [b""] * count
         self._waiting = count
-        self._complete = trio.Event()
+        self.complete = trio.Event()
 
     def fill(self, position: int, whole_response: bytes) -> None:
         self.responses[position] = whole_response
         self._waiting -= 1
         if self._waiting == 0:
-            self._complete.set()
-
-    async def wait(self) -> None:
-        if self._waiting:
-            await self._complete.wait()
+            self.complete.set()
