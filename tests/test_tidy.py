@@ -36,6 +36,7 @@ PYTHON_ONLY_FILES = {
 VYPER_ONLY_FILES = {
     "path": "single-leaf proofs for Rollup; in Python a function of witness",
     "parts": "delegatecalls to the rules that live in another contract",
+    "job": "the proof in progress that the parts of the verifier hand to each other",
 }
 # Pairs whose *job* is the same and whose machinery is not: the chain loads leaves into transient storage and verifies a
 # witness against a root, a node owns the whole trie and builds witnesses. Only what both call must match.
