@@ -51,6 +51,7 @@ BOND_DELAY_S: immutable(uint256)
 holder: address
 # rises with every seating: promises name the epoch they were given in
 epoch: uint256
+taken_at: uint256
 bonds: HashMap[address, Bond]
 rewards: HashMap[address, uint256]
 victims_pot: uint256
@@ -74,6 +75,7 @@ def take(operator: address, amount: uint256):
     assert total >= BOND_MIN, "BOND_LOW: bond at least bond_min"
     self.holder = operator
     self.epoch += 1
+    self.taken_at = block.timestamp
     self.bonds[operator] = Bond(amount=total, last_batch=0, left_at=0)
     vault.reserved += amount
     if amount > 0:

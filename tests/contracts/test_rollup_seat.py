@@ -162,6 +162,42 @@ def test_a_silent_holder_is_evicted_with_its_bond(world: World) -> None:
     world.do(world.operator, "take_seat", 0)
 
 
+def test_a_new_holder_is_not_evicted_for_what_it_found(world: World) -> None:
+    world.deposit()
+    world.do(world.operator, "leave_seat")
+    world.evm.warp(10 * PARAMS.seat_idle_s)
+    world.do(world.stranger, "take_seat", BOND)
+    for seconds in (0, PARAMS.seat_idle_s):
+        world.evm.warp(seconds)
+        with reverts("NOT_IDLE"):
+            world.do(world.prover, "evict")
+    world.evm.warp(1)
+    world.do(world.prover, "evict")
+
+
+def test_posting_while_l2_time_crawls_does_not_keep_the_seat(world: World) -> None:
+    """Each batch moves L2 by a millisecond, so nothing is ever overdue there; L1 time decides."""
+    world.deposit()
+    start_ms = world.evm.timestamp * 1000
+    for step in range(1, 4):
+        world.evm.warp(PARAMS.seat_idle_s // 3 + 1)
+        world.send(world.batch(inbox_cursor=0, l2_time_ms=start_ms + step))
+    world.do(world.stranger, "evict")
+
+
+def test_a_bond_whose_batches_are_gone_does_not_wait_for_others(world: World) -> None:
+    """The operator's batch 1 is proven wrong after its honest successor posted batch 2 and left."""
+    world.post()
+    world.do(world.operator, "leave_seat")
+    world.do(world.stranger, "take_seat", BOND)
+    world.evm.warp(1)
+    world.send(world.batch(), sender=world.stranger)
+    world.do(world.stranger, "leave_seat")
+    world.drop(1)
+    world.evm.warp(PARAMS.bond_delay_s)
+    world.do(world.stranger, "release_bond")
+
+
 # --------------------------------------------------------------------------------------------------------- governance
 
 
