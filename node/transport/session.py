@@ -8,6 +8,7 @@ ends a connection and a connection's failure never ends the server.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import trio
 
 from node.transport import frames, http1
 from node.transport.envelope import Answerer
+from node.transport.outbox import Outbox
 from node.transport.types import HttpResponse, HttpRoutes, Limits
 
 log = structlog.get_logger("transport")
@@ -43,15 +45,9 @@ class Session:
         self._routes = routes
         self._limits = limits
         self._closers: list[Callable[[], None]] = []
-        self._queue: list[bytes] = []
-        self._queue_bytes = 0
+        self._outbox = Outbox(self._write, limits.queue_bytes_max)
         self._in_flight = 0
         self._closed = False
-        #: the reader is at work and will flush what it queues: saves a task switch per read
-        self._reading = False
-        self._writing = False
-        self._queued = trio.lowlevel.ParkingLot()
-        self._relieved = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery
 
     # --- what the application may do -------------------------------------------------------------------------------
@@ -101,6 +97,7 @@ class Session:
                     self._end("reader_evicted", unsent_bytes=len(view) - start)
                     return False
         except _STREAM_GONE:
+            self._nursery.cancel_scope.cancel()
             return False
         return True
 
@@ -244,62 +241,46 @@ class Session:
             return
         if await self._write(answer):
             self.can_push = True
-            self._nursery.start_soon(self._write_queue)
+            self._nursery.start_soon(self._outbox.run)
             await self._read_frames(trailing)
 
     def _enqueue(self, frame: bytes) -> None:
-        self._queue.append(frame)
-        self._queue_bytes += len(frame)
-        if self._queue_bytes > self._limits.queue_bytes_max:
-            self._end("reader_evicted", unsent_bytes=self._queue_bytes)
-        if not self._reading:
-            self._queued.unpark()
+        if not self._outbox.add(frame):
+            self._end("reader_evicted", unsent_bytes=self._outbox.bytes)
 
     def _answered(self, answer: bytes) -> None:
         self._in_flight -= 1
         if answer and not self._closed:
             self._enqueue(frames.encode_frame(frames.TEXT, answer))
-        if self._relieved:
-            self._relieved.unpark()
-
-    async def _write_queue(self) -> None:
-        """Sends what is queued while the reader does not: notifications, answers that came later."""
-        while True:
-            while not self._queue or self._writing:
-                await self._queued.park()
-            await self._flush()
-
-    async def _flush(self) -> None:
-        """Sends whatever is queued in as few writes as there are; one task at a time."""
-        self._writing = True
-        while self._queue:
-            data = b"".join(self._queue)
-            self._queue.clear()
-            if not await self._write(data):
-                self._nursery.cancel_scope.cancel()
-                await trio.sleep_forever()
-            self._queue_bytes -= len(data)
-            self._relieved.unpark()
-        self._writing = False
+        self._outbox.note_change()
 
     @property
     def _overloaded(self) -> bool:
-        limits = self._limits
-        return self._in_flight >= limits.in_flight_max or self._queue_bytes > limits.queue_bytes_max // 4
+        return self._in_flight >= self._limits.in_flight_max or self._outbox.full
 
     async def _read_frames(self, data: bytes) -> None:
         limits = self._limits
         decoder = frames.FrameDecoder(expect_masked=True, message_bytes_max=limits.body_bytes_max)
         pinged = False
+        message_by = math.inf
         while True:
             try:
-                if not await self._accept(decoder.feed(data)):
+                messages = decoder.feed(data)
+                if not await self._accept(messages):
                     return
             except frames.FrameError as error:
                 await self._close(error.code, error.reason)
                 return
-            received = await self._read_by(trio.current_time() + limits.ping_interval_s)
+            now = trio.current_time()
+            if decoder.idle:
+                message_by = math.inf
+            elif message_by == math.inf or any(message.opcode <= frames.BINARY for message in messages):
+                message_by = now + limits.request_timeout_s
+            received = await self._read_by(min(message_by, now + limits.ping_interval_s))
             if received == b"":
+                return
+            if trio.current_time() >= message_by:
+                await self._close(frames.POLICY_VIOLATION, "message took too long")
                 return
             if received is None and pinged:
                 self._end("connection_silent")
@@ -311,11 +292,14 @@ class Session:
 
     async def _accept(self, messages: list[frames.Message]) -> bool:
         """Begins the calls in `messages` and sends what is ready. False after a close frame."""
-        self._reading = True
+        outbox = self._outbox
+        outbox.held = True
         for message in messages:
             if message.opcode <= frames.BINARY:
-                if self._overloaded:
-                    await self._wait_for_relief()
+                while self._overloaded:
+                    outbox.release()
+                    await outbox.wait_for_change()
+                outbox.held = True
                 self._in_flight += 1
                 self._answerer.begin(message.payload, self, self._spawn, self._answered)
             elif message.opcode == frames.PING:
@@ -323,26 +307,18 @@ class Session:
             elif message.opcode == frames.CLOSE:
                 await self._close(frames.close_code(message.payload), "")
                 return False
-        self._reading = False
-        if self._queue and not self._writing:
-            await self._flush()
+        outbox.held = False
+        await outbox.flush()
         return True
-
-    async def _wait_for_relief(self) -> None:
-        self._reading = False
-        self._queued.unpark()
-        while self._overloaded:
-            await self._relieved.park()
-        self._reading = True
 
     async def _close(self, code: int, reason: str) -> None:
         """Says goodbye after what is queued, then lets the connection end."""
-        self._reading = False
         self._enqueue(frames.encode_close(code, reason))
+        self._outbox.release()
         self.can_push = False
         with trio.move_on_after(self._limits.write_timeout_s):
-            while self._queue_bytes:
-                await self._relieved.park()
+            while self._outbox.bytes:
+                await self._outbox.wait_for_change()
 
 
 class _Group:

@@ -169,3 +169,21 @@ async def test_cancelling_a_connection_cancels_its_calls() -> None:
         await stream.aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert world.cancelled == 1
+
+
+async def test_a_half_message_times_out_even_when_it_trickles(autojump_clock: object) -> None:
+    async with World().connected(Limits(request_timeout_s=5, ping_interval_s=20)) as stream:
+        socket = await Socket.open(stream)
+        frame = encode_frame(1, call("echo", ["x" * 100]), masked=True)
+
+        async def trickle() -> None:
+            for byte in frame[:-1]:
+                await stream.send_all(bytes([byte]))
+                await trio.sleep(1)  # on the virtual clock
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trickle)
+            message = await socket.receive()
+            assert (message.opcode, int.from_bytes(message.payload[:2], "big")) == (frames.CLOSE, 1008)
+            assert trio.current_time() < 8
+            nursery.cancel_scope.cancel()
