@@ -39,11 +39,11 @@ event AdminChanged:
 
 TIMELOCK_S: immutable(uint256)
 
-admin: address
+admin: public(address)
 candidate: address
-is_open: bool
+is_open: public(bool)
 # proposal id → earliest time of execution, zero when there is none
-executable_at: HashMap[bytes32, uint256]
+proposal_executable_at: public(HashMap[bytes32, uint256])
 
 
 @deploy
@@ -70,52 +70,52 @@ def send(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
     inbox.enqueue(inbox.KIND_ADMIN, self.admin, concat(convert(sub_kind, bytes1), body))
 
 
-@internal
-def enqueue_now(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
+@external
+def enqueue_admin(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
     self.check_admin()
     assert not self.is_open, "OPEN: use propose_admin and wait for the timelock"
     self.send(sub_kind, body)
 
 
-@internal
-def propose(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
+@external
+def propose_admin(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
     self.check_admin()
     proposal: bytes32 = self.proposal_id(sub_kind, body)
-    assert self.executable_at[proposal] == 0, "PROPOSED: the same change already waits"
+    assert self.proposal_executable_at[proposal] == 0, "PROPOSED: the same change already waits"
     at: uint256 = block.timestamp + TIMELOCK_S
-    self.executable_at[proposal] = at
+    self.proposal_executable_at[proposal] = at
     log AdminProposed(proposal=proposal, executable_at=at, sub_kind=sub_kind, body=body)
 
 
-@internal
-def execute(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
+@external
+def execute_admin(sub_kind: uint8, body: Bytes[ADMIN_BODY_BYTES_MAX]):
     self.check_admin()
     proposal: bytes32 = self.proposal_id(sub_kind, body)
-    at: uint256 = self.executable_at[proposal]
+    at: uint256 = self.proposal_executable_at[proposal]
     assert at != 0, "NOT_PROPOSED: call propose_admin first"
     assert block.timestamp >= at, "TIMELOCK: too early"
-    self.executable_at[proposal] = 0
+    self.proposal_executable_at[proposal] = 0
     self.send(sub_kind, body)
     log AdminExecuted(proposal=proposal)
 
 
-@internal
-def cancel(proposal: bytes32):
+@external
+def cancel_admin(proposal: bytes32):
     self.check_admin()
-    assert self.executable_at[proposal] != 0, "NOT_PROPOSED"
-    self.executable_at[proposal] = 0
+    assert self.proposal_executable_at[proposal] != 0, "NOT_PROPOSED"
+    self.proposal_executable_at[proposal] = 0
     log AdminCancelled(proposal=proposal)
 
 
-@internal
-def offer(candidate: address):
+@external
+def offer_admin(candidate: address):
     self.check_admin()
     self.candidate = candidate
     log AdminOffered(candidate=candidate)
 
 
-@internal
-def accept():
+@external
+def accept_admin():
     assert msg.sender == self.candidate and msg.sender != empty(address), "NOT_CANDIDATE"
     self.admin = msg.sender
     self.candidate = empty(address)

@@ -85,3 +85,24 @@ def is_overdue(cursor: uint256, parent_cursor: uint256, l2_time_ms: uint256, del
     if cursor == self.count or cursor >= parent_cursor + FORCED_PER_BATCH:
         return False
     return (self.time_s_of(cursor) + delay_s) * 1000 < l2_time_ms
+
+
+@external
+@view
+def inbox_count() -> uint256:
+    return self.count
+
+
+@external
+@view
+def inbox_hash_at(number: uint256) -> bytes32:
+    return self.hash_at(number)
+
+
+@external
+@view
+def inbox_time_s(number: uint256) -> uint256:
+    """
+    @return L1 time of message `number` (0-based), zero when there is none.
+    """
+    return self.time_s_of(number)

@@ -54,8 +54,8 @@ epoch: uint256
 taken_at: uint256
 bonds: HashMap[address, Bond]
 rewards: HashMap[address, uint256]
-victims_pot: uint256
-burned: uint256
+victims_pot: public(uint256)
+burned: public(uint256)
 
 
 @deploy
@@ -132,3 +132,27 @@ def claim_reward(prover: address):
     self.rewards[prover] = 0
     vault.reserved -= amount
     vault.pay(prover, amount)
+
+
+@external
+@view
+def seat_holder() -> address:
+    return self.holder
+
+
+@external
+@view
+def seat_epoch() -> uint256:
+    return self.epoch
+
+
+@external
+@view
+def bond_of(operator: address) -> Bond:
+    return self.bonds[operator]
+
+
+@external
+@view
+def reward_of(prover: address) -> uint256:
+    return self.rewards[prover]

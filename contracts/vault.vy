@@ -12,8 +12,8 @@ from ethereum.ercs import IERC20
 
 TOKEN: immutable(address)
 
-custody: uint256
-reserved: uint256
+custody: public(uint256)
+reserved: public(uint256)
 
 
 @deploy
@@ -35,3 +35,9 @@ def pull(payer: address, amount: uint256):
 def pay(recipient: address, amount: uint256):
     moved: bool = extcall IERC20(TOKEN).transfer(recipient, amount, default_return_value=True)
     assert moved, "TRANSFER: failed"
+
+
+@external
+@view
+def token() -> address:
+    return TOKEN

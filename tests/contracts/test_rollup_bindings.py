@@ -52,7 +52,7 @@ def test_limits_are_the_contracts(world: World) -> None:
     """The numbers that Python repeats stand in the sources too."""
     from contracts import CONTRACTS_DIR
 
-    rollup = (CONTRACTS_DIR / "Rollup.vy").read_text().replace("_", "")
+    rollup = (CONTRACTS_DIR / "batches.vy").read_text().replace("_", "")
     inbox = (CONTRACTS_DIR / "inbox.vy").read_text()
     assert f"CHUNKBYTESMAX: constant(uint256) = {bindings.CHUNK_BYTES_POSTED_MAX}\n" in rollup
     assert f"BATCHBYTESMAX: constant(uint256) = {bindings.BATCH_BYTES_MAX}\n" in rollup

@@ -257,5 +257,5 @@ class Money(RuleBasedStateMachine):
         assert self.finalized() == 0 or self.is_final(self.finalized())
 
 
-Money.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
+Money.TestCase.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=50)
 TestMoney = Money.TestCase

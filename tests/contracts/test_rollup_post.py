@@ -238,6 +238,18 @@ def test_calldata_that_a_watcher_would_read_otherwise_is_refused(world: World) -
     world.send_raw(good)
 
 
+@pytest.mark.parametrize(("word", "points_to"), [(10, "roots"), (11, "lengths"), (12, "roots")])
+def test_no_dynamic_part_may_stand_in_for_another(world: World, word: int, points_to: str) -> None:
+    """One offset moved onto another part whose content would pass for it; the size still fits."""
+    data = bytearray(_raw(world, [1], [(1).to_bytes(32, "big")], b"z"))
+    offset = 13 * 32 if points_to == "lengths" else 15 * 32
+    data[4 + 32 * word : 36 + 32 * word] = offset.to_bytes(32, "big")
+    with pytest.raises(BadEncoding):
+        decode_post_batch(bytes(data))
+    with reverts("CALLDATA"):
+        world.evm.message(world.rollup, bytes(data), sender=world.operator)
+
+
 def test_every_mutation_of_calldata_is_refused_or_read_alike(world: World) -> None:
     """1,500 seeded mutations: whatever the contract accepts, the decoder reads to the same header."""
     rng = random.Random(7)
