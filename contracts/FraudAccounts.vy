@@ -1,0 +1,34 @@
+# pragma version 0.4.3
+# pragma optimize codesize
+"""
+@title  FraudAccounts: the part of the fraud proof that runs withdrawals and prices
+@author Anchorline contributors
+@license Apache-2.0
+@notice Runs only by delegatecall from FraudRules, on the leaf table in the caller's transient storage. Called directly it finds an
+        empty table and reverts or answers nonsense that nobody reads: it has no storage and no authority.
+@dev All parts initialize the same modules in the same order, so that their transient layouts are one (contracts/build.py
+     compares them).
+"""
+from stf import accounts
+from stf import encoding
+from stf import margin
+from stf import oracle
+from stf import state
+from stf import trie
+
+initializes: trie
+initializes: state[trie := trie]
+initializes: encoding
+initializes: oracle[state := state]
+initializes: margin[state := state, oracle := oracle]
+initializes: accounts[state := state, margin := margin]
+
+
+@external
+def withdraw(account: uint256, recipient: uint256, amount: uint256) -> uint256:
+    return accounts.withdraw(account, recipient, amount)
+
+
+@external
+def publish(market: uint256, slot: uint256, signer: uint256, time: uint256, price: uint256) -> uint256:
+    return oracle.publish(market, slot, signer, time, price)

@@ -1,0 +1,69 @@
+# pragma version 0.4.3
+# pragma optimize codesize
+"""
+@title  FraudRules: the part of the fraud proof that decodes and executes a chunk
+@author Anchorline contributors
+@license Apache-2.0
+@notice Runs only by delegatecall from FraudVerifier, which has put the claimed leaves into transient storage. It
+        reads chunk and messages in place from this call's data.
+        Called directly it finds an empty table and reverts: it has no storage and no authority.
+@dev All parts initialize the same modules in the same order, so that their transient layouts are one (contracts/build.py
+     compares them).
+"""
+from stf import accounts
+from stf import encoding
+from stf import inbox
+from stf import margin
+from stf import oracle
+from stf import parts
+from stf import state
+from stf import transition
+from stf import trie
+
+initializes: trie
+initializes: state[trie := trie]
+initializes: encoding
+initializes: oracle[state := state]
+initializes: margin[state := state, oracle := oracle]
+initializes: accounts[state := state, margin := margin]
+initializes: inbox[encoding := encoding, state := state, accounts := accounts]
+initializes: parts
+initializes: transition[
+    encoding := encoding, state := state, accounts := accounts, inbox := inbox, parts := parts
+]
+
+CHUNK_BYTES_MAX: constant(uint256) = 24_000
+MESSAGES_BYTES_MAX: constant(uint256) = 24_576
+
+
+@deploy
+def __init__(book_part: address, accounts_part: address):
+    """
+    @param book_part the FraudBook to run orders in
+    @param accounts_part the FraudAccounts to run withdrawals and prices in
+    """
+    parts.__init__(book_part, accounts_part)
+
+
+@external
+def execute_chunk(
+    chunk: Bytes[CHUNK_BYTES_MAX],
+    messages: Bytes[MESSAGES_BYTES_MAX],
+    behind: Bytes[1],
+    cursor_end: uint256,
+    domain: bytes32,
+) -> bool:
+    """
+    @notice Executes a chunk on the leaf table.
+    @param messages size:2 and bytes of each inbox message from the state's cursor on; that they are the inbox's was checked
+    @param behind empty: its length keeps 32 bytes of calldata behind the messages, since reading is by whole words
+    @param cursor_end messages from this number on may not be consumed
+    @return whether the chunk is valid.
+    """
+    chunk_at: uint256 = convert(slice(msg.data, 4, 32), uint256) + 36
+    messages_at: uint256 = convert(slice(msg.data, 36, 32), uint256) + 36
+    encoding.set_domain(domain)
+    transition.set_inbox(messages_at, messages_at + len(messages), cursor_end)
+    valid: bool = transition.execute_chunk(chunk_at, len(chunk))
+    state.end_chunk()
+    return valid
