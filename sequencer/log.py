@@ -8,7 +8,7 @@ A log is a folder of segments, named by the position of their first transaction.
     1 tx       the transaction's bytes; positions count up from the segment's start
     2 cut      the chunk ends here
     3 message  number:8 bytes                       before the Inbox transaction that consumes it
-    4 group    promise (node.derive.promises)       all transactions since the last group; written together with them
+    4 group    promises (node.derive.promises)      over all transactions since the last one; written with them
 
 A group record is the commit mark: what stands after the last whole one was promised to nobody and is cut at recovery.
 Damage anywhere else stops the sequencer. A segment is deleted once the database has, on disk, all it holds.
@@ -17,7 +17,7 @@ Damage anywhere else stops the sequencer. A segment is deleted once the database
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from zlib import crc32
 
 import structlog
 
-from node.derive.promises import Promise, decode_promise, encode_promise, struct_hash
+from node.derive.promises import PROMISE_BYTES, Promise, decode_promise, encode_promise, struct_hash
 from node.errors import Critical
 
 log = structlog.get_logger("sequencer_log")
@@ -124,9 +124,9 @@ class Log:
         """Collect a record for the next flush."""
         self._buffer += encode_record(kind, content)
 
-    def append_group(self, promise: Promise) -> None:
-        """Collect a group's commit mark."""
-        self.append(GROUP, encode_promise(promise))
+    def append_group(self, promises: Sequence[Promise]) -> None:
+        """Collect a group's commit mark: promises over all transactions since the last group, in order."""
+        self.append(GROUP, b"".join([encode_promise(promise) for promise in promises]))
 
     def take(self) -> bytes:
         """What was collected; the caller flushes it."""
@@ -182,10 +182,9 @@ class Log:
                 self._check_start(path, content, first)
                 found.position, found.previous, committed = first, content[40:], end
             elif kind == GROUP:
-                promise = self._read_group(path, content, found, position)
+                self._read_group(path, content, found, position)
                 found.records += waiting
-                found.promises.append(promise)
-                found.position, found.previous, committed = position, struct_hash(promise), end
+                found.position, committed = position, end
                 waiting = []
             else:
                 waiting.append(Record(kind, content, position))
@@ -206,13 +205,18 @@ class Log:
         if int.from_bytes(content[32:40], "big") != first:
             raise Critical(f"{path} does not start at the position it is named after; restore it")
 
-    def _read_group(self, path: Path, content: bytes, found: Recovered, position: int) -> Promise:
-        promise = decode_promise(content)
-        if promise.first_position + promise.count != position:
-            raise Critical(f"{path}: a group ends at {promise.first_position + promise.count}, the log at {position}")
-        if promise.previous != found.previous:
-            raise Critical(f"{path}: promises are not one chain at position {promise.first_position}; restore it")
-        return promise
+    def _read_group(self, path: Path, content: bytes, found: Recovered, position: int) -> None:
+        """Take over a group's promises: one chain, over exactly the transactions up to ``position``."""
+        covered = found.position
+        for at in range(0, len(content), PROMISE_BYTES):
+            promise = decode_promise(content[at : at + PROMISE_BYTES])
+            if promise.previous != found.previous or promise.first_position != covered:
+                raise Critical(f"{path}: promises are not one chain at position {promise.first_position}; restore it")
+            found.promises.append(promise)
+            found.previous = struct_hash(promise)
+            covered += promise.count
+        if covered != position:
+            raise Critical(f"{path}: a group ends at position {covered}, its transactions at {position}; restore it")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -49,7 +49,7 @@ from node.stf.engine import ChunkResult, Engine, genesis_leaves
 from node.stf.params import CHUNK_BYTES_MAX
 from node.stf.transition import InvalidChunk
 from node.stf.trie import MemoryTrie
-from node.stf.types import BLOCK, RESUME, INBOX, LIQUIDATE, Receipt
+from node.stf.types import BLOCK, INBOX, LIQUIDATE, RESUME, Receipt
 from node.storage.chain_store import ChainStore, Table, row_key
 from node.storage.kv import KV, Change, prefix_end
 from node.storage.trie_store import TrieStore

@@ -30,6 +30,21 @@ class ChunkResult:
     leaves: int
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The open chunk's books at one moment."""
+
+    size: int
+    work: int
+    proof: int
+    leaves: int
+    transactions: int
+    position: int
+    touched: frozenset[bytes]
+    observed: dict[tuple[int, int], int]
+    dirty: int
+
+
 class Engine:
     """Executes on top of a source of committed leaves.
 
@@ -79,6 +94,20 @@ class Engine:
         assert end == len(transaction), "the caller passes exactly one transaction"
         self._bytes += len(transaction)
         return receipt
+
+    def mark(self) -> Mark:
+        """The books now, for ``retract``."""
+        led = self._ledger
+        return Mark(self._bytes, led.work, led.proof, led.leaves, led.transactions, led.g.position,
+                    frozenset(led.touched), dict(led.observed), len(led.dirty))
+
+    def retract(self, mark: Mark) -> None:
+        """Take back the transaction since the mark. Only for one whose status says that it changed no leaf."""
+        led = self._ledger
+        assert len(led.dirty) == mark.dirty, "a transaction that wrote something cannot be taken back"
+        self._bytes, led.work, led.proof, led.leaves = mark.size, mark.work, mark.proof, mark.leaves
+        led.transactions, led.g.position = mark.transactions, mark.position
+        led.touched, led.observed = set(mark.touched), mark.observed
 
     def end_chunk(self) -> ChunkResult:
         """The chunk's books; the ledger goes on from its state."""

@@ -1,0 +1,408 @@
+"""Builds blocks: opens them, executes, cuts chunks where the rules ask for it, consumes the inbox, seals. No I/O waits.
+
+Everything that is executed goes into ``entries`` in order, and from there into the log; the caller makes it durable
+before it promises anything. A block opens with the first transaction after a seal and takes the messages that wait.
+
+A transaction is refused, not included, when its envelope fails (signature, nonce, expiry), and when it is one that
+anyone may send and it does nothing: it is executed and taken back, so the rules themselves are the check. What an
+authorized list does order by order is included as it comes out: its nonce is used.
+
+Invariants: times rise; a message's L1 time lifts them; chunks are cut exactly when the next transaction has no room or
+its block ends, so a replay of the log cuts the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from eth_hash.auto import keccak
+
+from node.derive.blocks import Outcome
+from node.derive.chain import Chain, ExecutedChunk, SealedBlock
+from node.errors import Critical
+from node.stf import encoding, transition
+from node.stf.params import (
+    CHUNK_LEAVES_MAX,
+    CHUNK_PROOF_MAX,
+    CHUNK_WORK_MAX,
+    GLOBAL_WORDS,
+    PROOF_BASE,
+    PROOF_DENSE,
+    PROOF_WORD,
+    TIME_MAX,
+    WORK_BYTE,
+    WORK_LEAF,
+    WORK_TX,
+)
+from node.stf.state import account_key, decode_account
+from node.stf.transition import InvalidChunk
+from node.stf.types import ACTIONS, ANCHOR_NOTICE, CANCEL, LIQUIDATE, ORACLE_PRICE, SET_KEY, WITHDRAW, Receipt, Status
+from sequencer.log import CUT, MESSAGE, TX, Record
+from sequencer.orders import OrderIndex
+from sequencer.requests import ActionsRequest, Request, SetKeyRequest, WithdrawRequest
+
+# A batch holds 256 chunks and 65,536 bytes, and at least one block: a block ends here, what runs over is bounded
+CHUNKS_MAX: Final = 128
+CHUNKS_OVER: Final = 64
+BLOCK_BYTES_MAX: Final = 56_000
+MESSAGES_MAX: Final = 64  # consumed by one block
+CONTINUES_MAX: Final = 256  # sent for one order before others get a turn
+LIST_FITS: Final = 4  # so few actions always fit an empty chunk
+# what a chunk has spent before its first transaction: the global leaf
+WORK_SPENT: Final = WORK_LEAF
+PROOF_SPENT: Final = PROOF_BASE + PROOF_DENSE + GLOBAL_WORDS * PROOF_WORD
+
+# envelope failures: the transaction has changed nothing
+_ENVELOPE: Final = frozenset(Status(code) for code in range(Status.BAD_SIGNATURE, Status.OWNER_ONLY + 1))
+_SIGNED: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY))
+# a Liquidate that ends with one of these has changed nothing
+_IDLE_LIQUIDATE: Final = frozenset((
+    Status.NO_ACCOUNT, Status.NO_MARKET, Status.MARKET_HALTED, Status.MARKET_BUSY, Status.STALE_PRICE,
+    Status.NO_POSITION, Status.NOT_LIQUIDATABLE,
+))
+
+
+class Refused(Exception):
+    """The transaction was not included: ``status`` is what the rules say to it, ``statuses`` to its parts."""
+
+    def __init__(self, status: Status, statuses: Iterable[Status] = ()) -> None:
+        super().__init__(status.name)
+        self.status = status
+        self.statuses = list(statuses)
+
+
+class NoRoom(Exception):
+    """The transaction does not fit an empty chunk."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """An included transaction, for the log and its promise. ``hash`` is keccak of its bytes."""
+
+    position: int
+    hash: bytes
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of a request; ``more`` are the Continues that finished its crossing order."""
+
+    receipt: Receipt
+    data: bytes
+    entry: Entry
+    more: list[Receipt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a block ends: its age in ms of the caller's clock, or its bytes. ``notice_ms``: how long a message that only
+    says "anchored" may wait for company, so that anchoring does not feed on itself."""
+
+    block_ms: int = 250
+    block_bytes_max: int = 100_000
+    notice_ms: int = 60_000
+
+
+class Builder:
+    """See the module. ``clock`` gives ms since 1970; ``record`` takes (kind, content) for the log, in order."""
+
+    def __init__(
+        self, chain: Chain, limits: Limits, clock: Callable[[], int], record: Callable[[int, bytes], None]
+    ) -> None:
+        self.chain = chain
+        self.limits = limits
+        self._bytes_max = min(limits.block_bytes_max, BLOCK_BYTES_MAX)
+        self.entries: list[Entry] = []
+        self._clock = clock
+        self._record = record
+        self._messages: dict[int, bytes] = {}
+        self._next_message = chain.head.cursor
+        self.engine = chain.engine(self._messages.get)
+        self.orders = OrderIndex(chain.store)
+        self._chunks: list[ExecutedChunk] = []
+        self._open = bytearray()
+        self._outcomes: list[Outcome] = []
+        self._block_bytes = 0
+        self._opened_at = -1  # -1: no block is open
+        self._notice_since = 0
+        self._busy: set[int] = set()
+        self.engine.begin_chunk()
+
+    # --- what the service calls ---------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Position of the next transaction."""
+        return self.engine.globals.position
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a block is open."""
+        return self._opened_at >= 0
+
+    def add_message(self, number: int, message: bytes) -> None:
+        """Offer the next inbox message. Numbers are contiguous; known ones are ignored."""
+        if number < self._next_message:
+            return
+        if number != self._next_message:
+            raise Critical(f"inbox message {number} came where {self._next_message} was due")
+        self._messages[number] = message
+        self._next_message += 1
+
+    def submit(self, request: Request, signer: int) -> Answer:
+        """Include a request whose signature recovers to ``signer`` (0 = none). Raises Refused or NoRoom."""
+        if isinstance(request, ActionsRequest):
+            self._check_key(request.account, request.slot, signer)
+            self._resolve_cancels(request)
+            if len(request.actions) > LIST_FITS:
+                check_room(request, self.engine.globals.time)
+            self._ensure_open()
+        else:
+            if isinstance(request, WithdrawRequest | SetKeyRequest):
+                self._check_key(request.account, 0, signer)
+            self._ensure_open()
+        data = request.write(self.engine.globals.time)
+        signature = request.signature
+        if signature is not None:
+            self.engine.bind()
+            encoding.note_recovered(request.digest(), *signature, signer)
+        mark = self.engine.mark()
+        try:
+            receipt = self._try(data)
+        except InvalidChunk:
+            if not self._open:
+                raise NoRoom from None
+            self._cut()
+            mark = self.engine.mark()
+            try:
+                receipt = self._try(data)
+            except InvalidChunk as error:
+                raise NoRoom(str(error)) from None
+        if _did_nothing(receipt):
+            self.engine.retract(mark)
+            raise Refused(receipt.status, receipt.action_statuses)
+        answer = Answer(receipt, data, self._take(data, receipt))
+        if self._busy:
+            answer.more = self._continue()
+        return answer
+
+    def tick(self) -> SealedBlock | None:
+        """Do what time asks for: finish crossing orders, consume waiting messages, seal. Call it often."""
+        if self._busy:
+            self._ensure_open()
+            self._continue()
+        if not self.is_open and self._messages_due():
+            self._ensure_open()
+        if self.is_open and self._is_due():
+            return self.seal()
+        return None
+
+    def seal(self) -> SealedBlock | None:
+        """End the open block, if there is one, and commit it."""
+        if not self.is_open:
+            return None
+        self._cut()
+        sealed = self.chain.seal(self._chunks)
+        first, cursor = self.chain.head.cursor, sealed.block.header.cursor
+        self.chain.commit(sealed, {number: self._messages[number] for number in range(first, cursor)})
+        for number in range(first, cursor):
+            del self._messages[number]
+        self._chunks = []
+        self._block_bytes = 0
+        self._opened_at = -1
+        return sealed
+
+    def replay(self, records: Iterable[Record]) -> int:
+        """Execute again what the log holds beyond the head block; returns how many transactions.
+
+        Raises Critical if the log and the chain do not belong together.
+        """
+        start = self.position
+        record_live, self._record = self._record, _forget
+        try:
+            self._replay_all(records, start)
+        finally:
+            self._record = record_live
+        self.entries.clear()
+        return self.position - start
+
+    def _replay_all(self, records: Iterable[Record], start: int) -> None:
+        for record in records:
+            if record.kind == MESSAGE:
+                number = int.from_bytes(record.content[:8], "big")
+                self.add_message(number, record.content[8:])
+            elif record.position < start:
+                continue
+            elif record.kind == CUT:
+                self._cut_replayed(record)
+            elif record.kind == TX:
+                self._replay_one(record)
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def _try(self, data: bytes) -> Receipt:
+        return self.engine.execute(data)
+
+    def _run(self, data: bytes) -> Receipt:
+        """Execute one of our own transactions, in a new chunk if this one has no room."""
+        try:
+            receipt = self.engine.execute(data)
+        except InvalidChunk:
+            if not self._open:
+                raise
+            self._cut()
+            receipt = self.engine.execute(data)
+        self._take(data, receipt)
+        return receipt
+
+    def _take(self, data: bytes, receipt: Receipt) -> Entry:
+        """Keep an executed transaction."""
+        self._open += data
+        self._outcomes.append(Outcome(receipt, len(data)))
+        self._block_bytes += len(data)
+        self._record(TX, data)
+        entry = Entry(receipt.position, keccak(data))
+        self.entries.append(entry)
+        if receipt.status == Status.PENDING or Status.PENDING in receipt.action_statuses:
+            rows = self.engine.ledger.markets
+            self._busy.update(market for market, row in rows.items() if row is not None and row.pending.lots != 0)
+        return entry
+
+    def _continue(self) -> list[Receipt]:
+        """Send Continues until no market waits, or the bound is reached."""
+        receipts: list[Receipt] = []
+        while self._busy and len(receipts) < CONTINUES_MAX and len(self._chunks) < CHUNKS_MAX + CHUNKS_OVER:
+            market = min(self._busy)
+            row = self.engine.ledger.markets.get(market)
+            if row is None or row.pending.lots == 0:
+                self._busy.discard(market)
+                continue
+            receipts.append(self._run(encoding.write_continue(market)))
+        return receipts
+
+    def _check_key(self, account: int, slot: int, signer: int) -> None:
+        """Refuse strangers before a block is opened for them. Reads without a trace in the chunk's books."""
+        engine = self.engine
+        if not 0 < account < engine.globals.next_account:
+            raise Refused(Status.NO_ACCOUNT)
+        row = engine.ledger.accounts.get(account)
+        if row is None:
+            value = self.chain.store.get(account_key(account))
+            assert value is not None, "accounts below the counter have leaves, or rows since the last commit"
+            row = engine.ledger.accounts[account] = decode_account(value)
+        if signer == 0:
+            raise Refused(Status.BAD_SIGNATURE)
+        if slot >= len(row.keys) or row.keys[slot].address != signer:
+            raise Refused(Status.NO_KEY)
+
+    def _resolve_cancels(self, request: ActionsRequest) -> None:
+        for action in request.actions:
+            if action.op == CANCEL and action.seq == 0:
+                place = self.orders.find(self.engine.ledger, request.account, action.market, action.client_id)
+                if place is not None:
+                    action.side, action.price, action.seq = place
+
+    # --- blocks and chunks --------------------------------------------------------------------------------------------
+
+    def _ensure_open(self) -> None:
+        if self.is_open and self._is_full():
+            self.seal()
+        if not self.is_open:
+            self._open_block(min(TIME_MAX, max(self._clock(), self.engine.globals.time + 1)))
+
+    def _open_block(self, time: int) -> None:
+        self._opened_at = self._clock()
+        self._run(encoding.write_block(time - self.engine.globals.time))
+        for _ in range(MESSAGES_MAX):
+            if self.engine.globals.cursor not in self._messages or self._is_full():
+                break
+            self._consume()
+        self._notice_since = 0
+
+    def _consume(self) -> None:
+        """Consume the next message; it goes into the log first, because L1 may change its mind about it."""
+        number = self.engine.globals.cursor
+        self._record(MESSAGE, number.to_bytes(8, "big") + self._messages[number])
+        self._run(encoding.INBOX_TX)
+        if self._busy:
+            self._continue()
+
+    def _messages_due(self) -> bool:
+        """Whether messages wait that are worth a block: any but anchor notices, or a notice that has waited long."""
+        cursor = self.engine.globals.cursor
+        if cursor not in self._messages:
+            return False
+        waiting = [self._messages[number] for number in range(cursor, self._next_message)]
+        if any(message[0] != ANCHOR_NOTICE for message in waiting):
+            return True
+        now = self._clock()
+        self._notice_since = self._notice_since or now
+        return now - self._notice_since >= self.limits.notice_ms
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._opened_at >= self.limits.block_ms or self._is_full()
+
+    def _is_full(self) -> bool:
+        return self._block_bytes >= self._bytes_max or len(self._chunks) >= CHUNKS_MAX
+
+    def _cut(self) -> None:
+        """End the open chunk, if anything is in it."""
+        if not self._open:
+            return
+        self._record(CUT, b"")
+        result = self.engine.end_chunk()
+        self.orders.apply(result.changes)
+        self._chunks.append(ExecutedChunk(bytes(self._open), tuple(self._outcomes), result))
+        self._open = bytearray()
+        self._outcomes = []
+        self.engine.begin_chunk()
+
+    # --- replay -------------------------------------------------------------------------------------------------------
+
+    def _cut_replayed(self, record: Record) -> None:
+        if record.position != self.position:
+            raise Critical(f"the log cuts a chunk at position {record.position}, the chain is at {self.position}")
+        self._cut()
+
+    def _replay_one(self, record: Record) -> None:
+        data = record.content
+        if record.position != self.position:
+            raise Critical(f"the log goes on at position {record.position}, the chain at {self.position}: "
+                           "they are not of the same run; restore both, or remove the datadir to derive anew")
+        if data[:1] == b"\x09":
+            self.seal()
+            self._opened_at = self._clock()
+        try:
+            self._take(data, self.engine.execute(data))
+        except InvalidChunk as error:
+            raise Critical(f"the log's transaction {record.position} does not execute again: {error}") from error
+
+
+def _forget(kind: int, content: bytes) -> None:
+    """What is replayed is in the log already."""
+
+
+def check_room(request: ActionsRequest, base: int) -> None:
+    """Raise NoRoom for a list whose worst case no chunk has room for, even an empty one; ``base`` is the L2 time."""
+    size = len(request.write(base))
+    work, leaves, proof = transition.actions_room(len(request.actions), *transition.count_places(request.actions))
+    over = (
+        work + WORK_SPENT + WORK_TX + WORK_BYTE * size > CHUNK_WORK_MAX
+        or leaves + 1 > CHUNK_LEAVES_MAX
+        or proof + PROOF_SPENT + size > CHUNK_PROOF_MAX
+    )
+    if over:
+        raise NoRoom(f"a list of {len(request.actions)} actions that could do so much does not fit a chunk: split it")
+
+
+def _did_nothing(receipt: Receipt) -> bool:
+    """Whether a transaction failed without any effect, so that it can be refused instead of included."""
+    if receipt.status == Status.OK:
+        return False
+    if receipt.kind in _SIGNED:
+        return receipt.status in _ENVELOPE
+    if receipt.kind == ORACLE_PRICE:
+        return all(status != Status.OK for status in receipt.action_statuses)
+    return receipt.kind == LIQUIDATE and receipt.status in _IDLE_LIQUIDATE

@@ -1,0 +1,182 @@
+"""What the builder builds replays to the same roots, refuses leave no trace, and one order is one order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from node.derive.chain import Chain, execute_chunk
+from node.stf.types import FOK, Action, Status
+from node.storage.kv import MemoryKV
+from sequencer.builder import NoRoom, Refused
+from sequencer.log import Record
+from sequencer.requests import LiquidateRequest, OracleRequest, decode_request
+from tests.sequencer.world import DOMAIN, Desk, sign_request
+from tests.stf.world import buy, cancel, cancel_all, message, private_key, sell
+
+
+def replay(desk: Desk) -> Chain:
+    """A verifier that gets the desk's blocks and nothing else."""
+    chain = Chain.open(MemoryKV(), DOMAIN)
+    engine = chain.engine(lambda number: desk.inbox[number] if number < len(desk.inbox) else None)
+    for number in range(1, desk.chain.head.number + 1):
+        block = desk.chain.block(number)
+        assert block is not None
+        first = chain.head.cursor
+        sealed = chain.seal([execute_chunk(engine, chunk.data) for chunk in block.chunks])
+        assert sealed.block == block
+        chain.commit(sealed, {n: desk.inbox[n] for n in range(first, sealed.block.header.cursor)})
+    return chain
+
+
+def random_trading(desk: Desk, rng: random.Random, steps: int) -> None:
+    for client_id in range(1, steps + 1):
+        desk.now += rng.randrange(0, 40)
+        account = rng.choice(list(desk.keys))
+        roll = rng.random()
+        if roll < 0.1:
+            desk.act(account, cancel(0, 0, 0, 0, rng.randrange(1, client_id + 1)))
+        elif roll < 0.12:
+            desk.act(account, cancel_all(0))
+        elif roll < 0.2:
+            with pytest.raises(Refused):
+                desk.submit(desk.request(account, buy(0, 600_000, 10), nonce=1), desk.keys[account])
+        else:
+            side = rng.choice((buy, sell))
+            count = rng.choice((1, 1, 5))
+            prices = [rng.randrange(599_500, 600_500) for _ in range(count)]
+            desk.act(account, *[side(0, price, rng.randrange(1, 60), client_id) for price in prices])
+        if rng.random() < 0.05:
+            desk.price(rng.randrange(599_000, 601_000))
+        desk.builder.tick()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_replay_to_the_same_roots(seed: int) -> None:
+    desk = Desk(("alice", "bob", "carol")).start()
+    random_trading(desk, random.Random(seed), 150)
+    desk.builder.seal()
+    assert desk.chain.head.number > 5
+    assert replay(desk).head == desk.chain.head
+
+
+def test_the_log_replays_to_the_same_state_and_goes_on() -> None:
+    kv = MemoryKV()
+    desk = Desk(("alice", "bob"), kv=kv).start()
+    random_trading(desk, random.Random(7), 80)
+    records, position = [], 0
+    for kind, content in desk.records:
+        records.append(Record(kind, content, position))
+        position += kind == 1
+    old = desk.builder
+    assert old.is_open
+    # the process dies: the chain has its last block, the log the rest
+    desk.chain = Chain.open(kv, DOMAIN)
+    head = desk.chain.head.number
+    desk.builder = desk.new_builder()
+    desk.records = []
+    assert desk.builder.replay(records) == old.position - (desk.chain.head.first_position + desk.chain.head.tx_count)
+    assert desk.builder.position == old.position and desk.chain.head.number == head
+    assert desk.records == []
+    random_trading(desk, random.Random(8), 30)
+    desk.builder.seal()
+    assert replay(desk).head == desk.chain.head
+
+
+@pytest.mark.parametrize("change", ["nonce", "expiry", "far", "signer", "account"])
+def test_an_envelope_that_fails_is_refused_without_a_trace(change: str) -> None:
+    desk = Desk().start()
+    desk.act(1, buy(0, 599_000, 10, 1))
+    used = desk.nonces[1]
+    request = desk.request(1, buy(0, 599_000, 10, 2))
+    signer = desk.keys[1]
+    if change == "nonce":
+        request.nonce = used
+    elif change == "expiry":
+        request.expiry = desk.now - 1
+    elif change == "far":
+        request.expiry = desk.now + 10**12
+    elif change == "signer":
+        signer = private_key("mallory")
+    else:
+        request.account = 77
+    sign_request(request, signer)
+    mark, position, entries = desk.builder.engine.mark(), desk.builder.position, len(desk.builder.entries)
+    with pytest.raises(Refused) as refused:
+        desk.submit(request, signer)
+    assert refused.value.status in (
+        Status.NONCE_USED, Status.EXPIRED, Status.EXPIRY_TOO_FAR, Status.NO_KEY, Status.NO_ACCOUNT)
+    assert desk.builder.engine.mark() == mark
+    assert (desk.builder.position, len(desk.builder.entries)) == (position, entries)
+    desk.builder.seal()
+    assert replay(desk).head == desk.chain.head
+
+
+def test_idle_transactions_of_anyone_are_refused() -> None:
+    desk = Desk().start()
+    with pytest.raises(Refused) as refused:
+        desk.builder.submit(LiquidateRequest(1, 0), 0)
+    assert refused.value.status == Status.NO_POSITION
+    stranger = private_key("stranger")
+    with pytest.raises(Refused) as refused:
+        desk.submit(sign_request(OracleRequest(0, desk.now, [0], [1], 0, 0), stranger), stranger)
+    assert refused.value.statuses == [Status.NO_PUBLISHER]
+    desk.builder.seal()
+    assert replay(desk).head == desk.chain.head
+
+
+def test_a_cancel_needs_only_the_client_id() -> None:
+    desk = Desk().start()
+    desk.act(1, buy(0, 599_000, 10, 41), buy(0, 599_100, 10, 42))
+    assert desk.act(1, cancel(0, 0, 0, 0, 42)).receipt.action_statuses == [Status.OK]
+    desk.builder.seal()
+    desk.now += 1
+    assert desk.act(1, cancel(0, 0, 0, 0, 41)).receipt.action_statuses == [Status.OK]
+    assert desk.act(1, cancel(0, 0, 0, 0, 41)).receipt.action_statuses == [Status.ORDER_NOT_FOUND]
+    assert desk.act(2, cancel(0, 0, 0, 0, 41)).receipt.action_statuses == [Status.ORDER_NOT_FOUND]
+
+
+def test_an_order_that_meets_many_makers_is_one_order() -> None:
+    desk = Desk().start()
+    for client_id in range(1, 41):
+        desk.act(1, sell(0, 600_000 + client_id % 3, 10, client_id))
+    answer = desk.act(2, buy(0, 600_010, 400, 1))
+    assert answer.receipt.action_statuses == [Status.PENDING]
+    fills = answer.receipt.fills + [fill for receipt in answer.more for fill in receipt.fills]
+    assert sum(fill.lots for fill in fills) == 400 and len(fills) == 40
+    assert answer.more[-1].status == Status.OK
+    assert desk.act(1, sell(0, 600_000, 10, 99)).receipt.action_statuses == [Status.OK]
+    desk.builder.seal()
+    assert replay(desk).head == desk.chain.head
+
+
+def test_notices_alone_wait_for_company() -> None:
+    desk = Desk().start()
+    desk.builder.seal()
+    head = desk.chain.head.number
+    desk.inbox.append(message(4, bytes(16), desk.now // 1000))
+    desk.builder.add_message(len(desk.inbox) - 1, desk.inbox[-1])
+    for _ in range(3):
+        desk.now += 10_000
+        desk.builder.tick()
+    assert desk.chain.head.number == head and not desk.builder.is_open
+    desk.now += 60_000
+    desk.builder.tick()
+    assert desk.builder.is_open and desk.builder.engine.globals.cursor == len(desk.inbox)
+
+
+def test_a_list_that_fits_no_chunk_is_refused_and_cuts_nothing() -> None:
+    desk = Desk().start()
+    wide = [buy(market, 1, 1, market) for market in range(32)]
+    open_before = desk.builder.engine.mark()
+    with pytest.raises(NoRoom):
+        desk.act(1, *wide)
+    assert desk.builder.engine.mark() == open_before
+    assert desk.act(1, *[buy(0, 599_000, 10, n) for n in range(20)]).receipt.action_statuses == [Status.OK] * 20
+
+
+def test_raw_bytes_are_the_same_requests() -> None:
+    desk = Desk().start()
+    request = desk.request(1, buy(0, 599_000, 10, 5), Action(op=1, market=0, tif=FOK, price=3, lots=2, client_id=7))
+    assert decode_request(request.write(0)) == request
