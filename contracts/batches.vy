@@ -64,6 +64,7 @@ def __init__(challenge_window_s: uint256, force_delay_s: uint256, root: bytes32,
     assert challenge_window_s > 0, "PARAMS: challenge_window_s is zero"
     assert force_delay_s > 0, "PARAMS: force_delay_s is zero"
     assert root != empty(bytes32), "PARAMS: genesis_root is zero"
+    assert batch_header.inbox_cursor(words[0]) == 0, "PARAMS: genesis has consumed messages"
     DEPLOYER = msg.sender
     CHALLENGE_WINDOW_S = challenge_window_s
     FORCE_DELAY_S = force_delay_s

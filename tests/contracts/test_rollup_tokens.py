@@ -220,6 +220,7 @@ def test_forcing_is_free_where_the_fee_is_zero() -> None:
         ({"deposit_min": 0}, "PARAMS: deposit_min"),
         ({"deposit_min": 2**53 + 1}, "PARAMS: deposit_min"),
         ({"genesis_root": bytes(32)}, "PARAMS: genesis_root"),
+        ({"genesis_globals": (1, 0, 0, 0, 0, 0)}, "PARAMS: genesis has consumed messages"),
     ],
 )
 def test_bad_parameters_cannot_be_deployed(change: dict[str, object], reason: str) -> None:
