@@ -42,6 +42,16 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"anchorline: hypothesis profile {chosen}, seed {seed if seed is not None else 'derived from each test'}"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests marked `long` to the long profile."""
+    if PROFILE == "long":
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture
 def evm() -> Evm:
     """An empty Prague EVM, see tests/evm.py."""

@@ -51,6 +51,7 @@ ONE_SIDED = {
         "*_TYPE", "*_NAMES", "OP_HASHES", "PLACE_HASH", "CANCEL_HASH", "CANCEL_ALL_HASH", "DOMAIN_HASH", "NAME_HASH",
         "VERSION_HASH", "EMPTY_HASH",
         "word", "word_at",  # 32 bytes: made there, read here
+        "long_varint",  # the rare case of read_varint, out of line for gas
     ),
 }
 
