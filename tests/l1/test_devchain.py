@@ -187,6 +187,33 @@ async def test_calldata_pays_the_floor_of_eip7623() -> None:
         assert paid == receipt.gas_used * receipt.price
 
 
+async def test_gas_and_outcomes_equal_anvils() -> None:
+    """An independent EVM judges ours: the same transactions, the same gas, statuses and events."""
+    from tests.l1.contract import call_data
+
+    calls = [*(call_data("store", value) for value in (5, 0, 99, 100, 7)), call_data("first_wins", 3),
+             call_data("spin", 250), b"\x01", b""]
+    seen: dict[str, list[Any]] = {}
+    for kind in ("embedded", "anvil"):
+        async with l1_chain(kind) as chain:
+            fields = {"nonce": 0, "gas": 1_500_000, "chainId": CHAIN_ID, "value": 0, "maxFeePerGas": 5 * GWEI,
+                      "maxPriorityFeePerGas": GWEI}
+            create = fields | {"data": compiled()["bytecode"]}
+            tx_hash = await chain.client.send_raw(
+                bytes(Account.sign_transaction(create, chain.keys[0]).raw_transaction))
+            receipts = [await chain.client.receipt(tx_hash)]
+            target = receipts[0].created
+            for nonce, data in enumerate(calls, 1):
+                call = fields | {"nonce": nonce, "to": target, "data": data}
+                tx_hash = await chain.client.send_raw(
+                    bytes(Account.sign_transaction(call, chain.keys[0]).raw_transaction))
+                receipts.append(await chain.client.receipt(tx_hash))
+            seen[kind] = [(item.gas_used, item.success, item.created, [(log.topics, log.data) for log in item.logs])
+                          for item in receipts]
+    assert seen["embedded"] == seen["anvil"]
+    assert {success for _, success, _, _ in seen["anvil"]} == {True, False}
+
+
 async def test_nonce_gaps_wait_and_replacements_need_ten_percent() -> None:
     async with l1_chain("embedded") as chain:
         await chain.automine(False)

@@ -1,7 +1,7 @@
 """The standard methods of the embedded L1: ``eth_*``, ``net_*``, ``web3_*``.
 
 Calls and estimates answer as geth does: revert data in ``{code: 3, message, data}``. A gas estimate is the gas of one
-run with all the gas, then a search between that and the top, stopped within 1.5% (py-evm is slow; a run costs seconds).
+run with all the gas, then a search between that and the top, stopped within 1.5%.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Invariants: a state is named by its Merkle-Patricia root and never changes; a ``
 accounting (refund cap of EIP-3529, calldata floor of EIP-7623) is done here, in one function, from what the EVM spent:
 ``used = max(spent - min(refunds, spent // 5), floor)``.
 
-The default executor is py-evm (``pyevm.py``): pure Python, no native dependency, slow (about a million gas per second)
-but exact. pyrevm would be a hundred times faster; it is not offered because it neither reports the storage slots that a
-transaction wrote nor calls back for state, so a state root could not be computed from it.
+The default executor is py-evm (``pyevm.py``) with compiled basic blocks: pure Python, no native dependency, exact.
+pyrevm would be faster; it is not offered because it neither reports the storage slots that a transaction wrote nor
+calls back for state, so a state root could not be computed from it.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from eth_utils.exceptions import ValidationError
 from . import nodes
 from .errors import L1RpcError
 from .executor import REVERT_ERROR, AccountView, BlockEnv, CallRequest, Outcome, RawLog, settle_gas
+from .fastvm import FastComputation
 from .transactions import Tx, floor_gas
 
 GARBAGE_NODES_MIN = 50_000
@@ -39,9 +40,10 @@ class FloorExecutor(PragueTransactionExecutor):
 
 
 class State(PragueState):
-    """Prague state with our settlement."""
+    """Prague state with our settlement and compiled blocks."""
 
     transaction_executor_class = FloorExecutor
+    computation_class = FastComputation
 
 
 @dataclass(slots=True)
@@ -65,21 +67,21 @@ class _UnsignedCall:
 class PyEvm:
     """An ``Executor``; see ``executor.py``. Safe to read from one thread while another runs a block."""
 
-    def __init__(self, chain_id: int) -> None:
+    def __init__(self, chain_id: int, *, state_class: Any = State) -> None:
         self.chain_id = chain_id
+        self._state_class = state_class  # py-evm's own PragueState in the tests that compare
         self.nodes: dict[bytes, bytes] = {}
         self._db = AtomicDB(MemoryDB(self.nodes))
         self._live_nodes = GARBAGE_NODES_MIN
 
     def _state(self, env: BlockEnv, root: bytes) -> Any:
         context_class: Any = ExecutionContext  # py-evm's own types are stricter than bytes and int
-        state_class: Any = State
         context = context_class(
             coinbase=env.coinbase, timestamp=env.timestamp, block_number=env.number, difficulty=0,
             mix_hash=env.prevrandao, gas_limit=env.gas_limit, prev_hashes=env.prev_hashes, chain_id=self.chain_id,
             base_fee_per_gas=env.base_fee, excess_blob_gas=0,
         )
-        return state_class(self._db, context, root)
+        return self._state_class(self._db, context, root)
 
     def genesis(self, balances: dict[bytes, int]) -> bytes:
         """See ``Executor.genesis``."""
