@@ -9,8 +9,10 @@ through every later read, so a decoder checks once, at its end.
     times      zigzag(L2 time - t), so that a recent time takes two bytes; inside forced messages L2 time counts as 0
 
     Actions      1 account:varint  slot << 5 | count - 1:byte  nonce:time  expiry:time  actions  signature:64
-      place      1 << 5 | side << 4 | tif << 2 | gtt << 1 | reduce_only  market:varint price:varint lots:varint client_id:varint [expiry:time if gtt]
-      cancel     2 << 5 | side << 4  market:varint client_id:varint price:varint seq:varint      (price and seq are not signed)
+      place      1 << 5 | side << 4 | tif << 2 | gtt << 1 | reduce_only
+                 market:varint price:varint lots:varint client_id:varint [expiry:time if gtt]
+      cancel     2 << 5 | side << 4  market:varint client_id:varint price:varint seq:varint
+                 (side, price and seq only say where the order stands: they are not signed)
       cancel all 3 << 5  market:varint
     Continue     2 market:varint
     Withdraw     3 account:varint nonce:time expiry:time recipient:20 amount:varint signature:64

@@ -1,4 +1,6 @@
-"""All division and range checks of the rules. Python floors, Vyper truncates, mypyc's ``i64`` wraps: only these names round.
+"""All division and range checks of the rules.
+
+Python floors, Vyper truncates, mypyc's ``i64`` wraps: only these names round.
 
 Every function is total for the ranges the rules use: |a| < 2**127, 0 < b < 2**63.
 """

@@ -1,4 +1,4 @@
-"""Limits and constants of the rules: every bound in one place, the same names and values in ``contracts/stf/params.vy``.
+"""Limits and constants of the rules: every bound in one place, the same in ``contracts/stf/params.vy``.
 
 Units: money is micro-USD, size is lots, price is ticks, time is milliseconds of L2 time unless a name says otherwise,
 rates are parts per million (ppm). *Work* is an upper estimate of L1 gas, *proof* an upper estimate of the bytes of

@@ -18,9 +18,10 @@ Layouts: fields from the most significant to the least, the last one ends at bit
        2  accounts_total:i128 insurance_total:i128
        3  fees:64 deposits:64 withdrawn:64 reserved:64
        4  losses_total:i128 reserved:128       5  reserved
-    B  three words a market: 0  mark:32 mark_time:48 tick_value:32 status:8 mm_base:24 mm_cap:24 im_base:24 im_cap:24 stale_ms:32
-                             1  funding:i64 loss_long:i64 loss_short:i64 impact:64
-                             2  variance:64 addon:64 reserved:128
+    B  three words a market:
+       0  mark:32 mark_time:48 tick_value:32 status:8 mm_base:24 mm_cap:24 im_base:24 im_cap:24 stale_ms:32
+       1  funding:i64 loss_long:i64 loss_short:i64 impact:64
+       2  variance:64 addon:64 reserved:128
     M  0  next_seq:64 open_interest:64 oi_cap:64 min_notional:64
        1  insurance:i64 taker_fee:32 maker_fee:32 penalty:32 band:32 quorum:8 publishers:8 reserved:48
        2  pending: account:32 lots:64 price:32 client_id:64 expiry:48 side:8 tif:8
@@ -595,7 +596,7 @@ def _boards(group: int) -> list[Board]:
 
 
 def get_board(market: int) -> Board:
-    """The market's board entry, or an empty one (status NO_SUCH_MARKET). Ids from MARKETS_MAX on have no leaf to look at."""
+    """The market's board entry, or an empty one (status NO_SUCH_MARKET). Ids from MARKETS_MAX on have no leaf."""
     if market >= MARKETS_MAX:
         return Board()
     boards = _boards(market // BOARD_MARKETS)

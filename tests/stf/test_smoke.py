@@ -1,7 +1,8 @@
 """The loop of the rules in small: deposit, price, trade, move, liquidate, withdraw."""
 
+from node.stf import encoding
 from node.stf.types import Status
-from tests.stf.world import World, address, buy, cancel_all, private_key, sell
+from tests.stf.world import World, buy, cancel_all, sell
 
 
 def ready(strict: bool = False) -> tuple[World, int, int]:
@@ -34,8 +35,6 @@ def test_account_under_maintenance_is_reduced() -> None:
     world.actions(alice, sell(0, 600_000, 1_000))
     assert world.actions(carol, buy(0, 600_000, 1_000)).action_statuses == [Status.OK]
     world.actions(bob, buy(0, 559_000, 5_000))
-    from node.stf import encoding
-
     assert world.run(encoding.write_liquidate(carol, 0)).status == Status.NOT_LIQUIDATABLE
     world.price({0: 570_000})
     receipt = world.run(encoding.write_liquidate(carol, 0))
@@ -45,8 +44,7 @@ def test_account_under_maintenance_is_reduced() -> None:
 
 
 def test_withdrawal_leaves_margin_behind() -> None:
-    world, alice, bob = ready(True)
+    world, alice, _bob = ready(True)
     assert world.withdraw(alice, 10_000_000_001).status == Status.INSUFFICIENT_FREE
     assert world.withdraw(alice, 10_000_000_000).status == Status.OK
     assert world.conserved()
-    assert address(private_key("alice")) != 0

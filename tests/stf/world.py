@@ -94,7 +94,7 @@ def configure_market(
 def limit(
     market: int, side: int, price: int, lots: int, client_id: int = 1, *, tif: int = GTC, expiry: int = 0
 ) -> Action:
-    return Action(op=PLACE, market=market, side=side, price=price, lots=lots, tif=tif, client_id=client_id, expiry=expiry)
+    return Action(PLACE, market, side, price, lots, tif, client_id=client_id, expiry=expiry)
 
 
 def cancel(market: int, side: int, price: int, seq: int, client_id: int = 1) -> Action:

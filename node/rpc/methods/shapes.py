@@ -1,0 +1,156 @@
+"""Results of the read methods. Money is micro-USD, sizes are lots, prices are ticks, times are L2 milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class HeadInfo(msgspec.Struct):
+    number: int
+    hash: str
+    time: int
+    state_root: str
+
+
+class KeyInfo(msgspec.Struct):
+    slot: int
+    address: str
+    expiry: int
+    nonce_high: int
+
+
+class PositionInfo(msgspec.Struct):
+    market: int
+    size: int
+    cost: int
+    unrealized: int
+    buy_lots: int
+    sell_lots: int
+    open_orders: int
+
+
+class AccountInfo(msgspec.Struct):
+    account: int
+    owner: str
+    collateral: int
+    equity: int
+    initial: int
+    maintenance: int
+    withdrawable: int
+    prices_fresh: bool
+    open_orders: int
+    keys: list[KeyInfo]
+    positions: list[PositionInfo]
+    time: int
+    block: int
+
+
+class OrderInfo(msgspec.Struct):
+    market: int
+    side: str
+    price: int
+    seq: int
+    lots: int
+    client_id: int
+    expiry: int
+    live: bool
+
+
+class MarketInfo(msgspec.Struct):
+    market: int
+    symbol: str
+    status: str
+    tick_value: int
+    mark: int
+    mark_time: int
+    fresh: bool
+    open_interest: int
+    oi_cap: int
+    min_notional: int
+    taker_fee_ppm: int
+    maker_fee_ppm: int
+    maintenance_ppm: int
+    initial_ppm: int
+    band_ppm: int
+    penalty_ppm: int
+    insurance: int
+    pending: bool
+    next_seq: int
+
+
+class BookInfo(msgspec.Struct):
+    market: int
+    bids: list[tuple[int, int, int]]
+    asks: list[tuple[int, int, int]]
+    time: int
+    position: int
+
+
+class FillInfo(msgspec.Struct):
+    market: int
+    price: int
+    lots: int
+    maker: int
+    maker_client_id: int
+    maker_seq: int
+    taker: int
+    taker_side: str
+    taker_fee: int
+    maker_fee: int
+
+
+class ReceiptInfo(msgspec.Struct):
+    position: int
+    hash: str
+    kind: str
+    status: str
+    statuses: list[str]
+    fills: list[FillInfo]
+    time: int
+    block: int
+    head: str
+    batch: int | None
+
+
+class ChunkInfo(msgspec.Struct):
+    bytes: int
+    post_root: str
+
+
+class BlockInfo(msgspec.Struct):
+    number: int
+    hash: str
+    parent_hash: str
+    time: int
+    state_root: str
+    chunks_root: str
+    first_position: int
+    transactions: int
+    cursor: int
+    head: str
+    batch: int | None
+    chunks: list[ChunkInfo]
+
+
+class BatchInfo(msgspec.Struct):
+    number: int
+    first_block: int
+    last_block: int
+    l1_tx: str
+    l1_block: int
+    header_hash: str
+    finalized: bool
+
+
+class WithdrawalInfo(msgspec.Struct):
+    """What Rollup.withdraw takes: header fields in the order of the contract's struct, and the path of the leaf."""
+
+    id: int
+    recipient: str
+    amount: int
+    head: str
+    header: list[Any] | None
+    bits: str
+    siblings: list[str]
