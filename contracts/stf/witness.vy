@@ -127,43 +127,45 @@ def verify(cursor: uint256, old_root: bytes32) -> bytes32:
                 first = trie.cells[unsafe_add(leaf, trie.KEY)]
                 element_old, element_new = self._leaf_hashes(leaf, first)
                 leaf = unsafe_add(leaf, 64)
+                bit = hint
+                hint = 0
                 if element_old != empty(bytes32):
                     before = first
                     after = 0
             else:
                 mask: uint256 = 1 << unsafe_sub(255, op & 127)
                 below = unsafe_sub(mask, 1)
+                bit = hint
+                hint = 0
+                # Whatever stands between a leaf and its right subtree parts from the subtree at the subtree's own bit,
+                # and so does whatever follows a left subtree (hint); anywhere else the bit must be found.
                 if op < LEFT:
                     assert before & mask == 0 and before != 0, "BAD_WITNESS: no leaf for a right subtree"
                     first = (before | mask) & ~below
+                    bit = op
                 else:
                     if after == 0:
                         after = self._existing_from(leaf, leaf_end)
                     assert after & mask != 0, "BAD_WITNESS: no leaf for a left subtree"
                     first = after & ~(mask | below)
+                    hint = unsafe_sub(op, LEFT)
                 element_old = convert(slice(msg.data, hash_at, 32), bytes32)
                 element_new = element_old
                 hash_at = unsafe_add(hash_at, 32)
                 assert element_old != empty(bytes32), "BAD_WITNESS: a subtree without hash"
-                for _: uint256 in range(65):
-                    if range_hi >= first:
-                        break
-                    ranges_left, range_lo, range_hi = self._next_range(ranges_left)
+                if range_hi < first:
+                    for _: uint256 in range(65):
+                        ranges_left, range_lo, range_hi = self._next_range(ranges_left)
+                        if range_hi >= first:
+                            break
                 assert first | below < range_lo, "BAD_WITNESS: a closed subtree meets an observed range"
-            # Whatever stands between a leaf and its right subtree parts from the subtree at the subtree's own bit, and
-            # so does whatever follows a left subtree; anywhere else the bit must be found.
-            assert first > last, "BAD_WITNESS: elements not ascending"
-            bit = hint
-            if op != 0 and op < LEFT:
-                bit = op
             if bit == 0:
+                assert first > last, "BAD_WITNESS: elements not ascending"
                 bit = unsafe_sub(255, trie._log2(first ^ last))
             else:
+                # the element has this bit set and the one before it has not: that they part here makes it the greater
                 assert (first ^ last) >> unsafe_sub(255, bit) == 1, "BAD_WITNESS: elements not ascending"
             last = first | below
-            hint = 0
-            if op >= LEFT:
-                hint = unsafe_sub(op, LEFT)
 
         if top_bit > bit:
             for _: uint256 in range(MAX_BITS):
@@ -174,7 +176,7 @@ def verify(cursor: uint256, old_root: bytes32) -> bytes32:
                 if old == empty(bytes32):
                     old = left_old
                 elif left_old != empty(bytes32):
-                    old = path.node_hash(top_bit, left_old, old)
+                    old = keccak256(concat(convert(convert(top_bit, uint8), bytes1), left_old, old))  # path.node_hash
                 if unchanged:
                     new = old
                 elif new == empty(bytes32):
@@ -193,7 +195,7 @@ def verify(cursor: uint256, old_root: bytes32) -> bytes32:
             if old == empty(bytes32):
                 old = element_old
             else:
-                old = path.node_hash(bit, old, element_old)
+                old = keccak256(concat(convert(convert(bit, uint8), bytes1), old, element_old))  # path.node_hash
             if unchanged:
                 new = old
             elif new == empty(bytes32):
