@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 import trio
@@ -26,76 +25,17 @@ from eth_utils.address import to_checksum_address
 from node.errors import Critical, Temporary
 
 from .client import L1Client
-from .fees import FeePolicy, Fees, first_offer, next_offer
+from .fees import Fees, first_offer, next_offer
+from .intents import TX_GAS_MAX, Intent, SendAborted, SenderConfig, SenderEvents, TxReverted, check_size
 from .journal import Journal, Record, Version
 from .keys import Signer
 from .types import CallReverted, L1Receipt, NodeRefused
 
 log = structlog.get_logger("l1_sender")
 
-TX_GAS_MAX = 16_777_216  # EIP-7825
-TX_DATA_MAX = 130_000  # nodes refuse transactions over 131,072 bytes in all
+__all__ = ["Intent", "SendAborted", "SenderConfig", "SenderEvents", "TxReverted", "TxSender", "open_sender"]
+
 UNDERPRICED = ("underpriced", "less than block base fee", "fee too low", "fee cap less")
-
-
-class TxReverted(Critical):
-    """Mined, but reverted: ``receipt`` says where, ``reason`` why (when a replay could tell)."""
-
-    def __init__(self, intent_id: str, receipt: L1Receipt, reason: str) -> None:
-        name = f"{intent_id} (0x{receipt.tx_hash.hex()})"
-        super().__init__(f"L1 transaction {name} reverted: {reason or 'no reason given'}")
-        self.receipt = receipt
-        self.reason = reason
-
-
-class SendAborted(Critical):
-    """Given up: the intent can never be mined under its nonce."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What shall happen on L1. ``id`` must be unique to the purpose (say, a batch's hash). ``to`` empty creates."""
-
-    id: str
-    to: bytes
-    data: bytes
-    value: int = 0
-    gas: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SenderConfig:
-    """``confirmations`` counts blocks on top of the transaction's own (0 = mined is done)."""
-
-    confirmations: int = 2
-    resubmit_s: float = 48.0
-    poll_s: float = 1.0
-    gas_margin_percent: int = 20
-    nonce_too_low_max: int = 3
-    in_flight_max: int = 8
-    fees: FeePolicy = field(default_factory=FeePolicy)
-
-    def check(self) -> None:
-        """Raise ValueError that names the first bad key."""
-        for key in ("resubmit_s", "poll_s", "nonce_too_low_max", "in_flight_max"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"sender.{key} is {getattr(self, key)}; it must be above 0")
-        for key in ("confirmations", "gas_margin_percent"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"sender.{key} is {getattr(self, key)}; it cannot be negative")
-        self.fees.check()
-
-
-class SenderEvents(Protocol):
-    """Where a sender reports figures (a metrics adapter)."""
-
-    def published(self, bump: bool) -> None:
-        """A version went out; ``bump`` if it replaces another."""
-        ...
-
-    def finished(self, receipt: L1Receipt | None) -> None:
-        """A flight ended; None when it was given up."""
-        ...
 
 
 @dataclass(slots=True)
@@ -180,13 +120,18 @@ class TxSender:
             flight = _Flight(record)
             self._flights[record.intent_id] = flight
             self._nursery.start_soon(self._fly, flight, False)
+        self._report_pending()
         return len(waiting)
+
+    def _report_pending(self) -> None:
+        if self._events is not None:
+            self._events.pending(len(self._flights))
 
     # -- taking off
 
     async def _take_off(self, intent: Intent) -> _Flight:
         """Check, take a nonce durably, hand over to a task of its own. Nothing is awaited once the nonce is known."""
-        _check_size(intent)
+        check_size(intent)
         gas = await self._gas(intent)
         offer = await self._first_offer()
         balance = await self._client.balance(self.address, block="pending")
@@ -198,6 +143,7 @@ class TxSender:
         self._journal.assign(record)
         flight = _Flight(record)
         self._flights[intent.id] = flight
+        self._report_pending()
         self._nursery.start_soon(self._fly, flight, True)
         return flight
 
@@ -283,6 +229,7 @@ class TxSender:
         finally:
             if flight.done.is_set():
                 self._flights.pop(flight.record.intent_id, None)
+                self._report_pending()
                 if holds_slot:
                     self._slots.release()
 
@@ -364,18 +311,6 @@ class TxSender:
         if not receipt.success:
             raise TxReverted(record.intent_id, receipt, "it was mined and failed")
         return receipt
-
-
-def _check_size(intent: Intent) -> None:
-    """Refuse what no node would take. Raises ValueError."""
-    if len(intent.data) > TX_DATA_MAX:
-        raise ValueError(f"{intent.id}: {len(intent.data)} bytes of calldata; nodes take at most {TX_DATA_MAX}")
-    zeros = intent.data.count(0)
-    floor = 21_000 + 10 * (zeros + 4 * (len(intent.data) - zeros))  # EIP-7623
-    if intent.gas is not None and intent.gas < floor:
-        raise ValueError(f"{intent.id}: gas {intent.gas} is under the calldata floor of {floor}")
-    if floor > TX_GAS_MAX:
-        raise ValueError(f"{intent.id}: its calldata alone costs {floor} gas; a transaction may use {TX_GAS_MAX}")
 
 
 def _outcome(flight: _Flight) -> L1Receipt:

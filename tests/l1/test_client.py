@@ -30,6 +30,9 @@ async def test_everything_the_node_reads(kind: str, tmp_path: Path) -> None:
         assert len(await client.code(target)) > 100 and await client.code(b"\x09" * 20) == b""
         assert await client.storage(target, 0) == 5
         assert int.from_bytes(await client.call(target, call_data("value")), "big") == 5
+        for block in (receipts[2].block_number, receipts[2].block_hash):
+            assert int.from_bytes(await client.call(target, call_data("value"), block=block), "big") == 3
+            assert await client.storage(target, 0, block=block) == 3
         with pytest.raises(CallReverted, match="value too big") as caught:
             await client.call(target, call_data("store", 100))
         assert caught.value.data[:4].hex() == "08c379a0"

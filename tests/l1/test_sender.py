@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from node.l1.journal import FileJournal
 from node.l1.keys import LocalSigner
 from node.l1.sender import Intent, SendAborted, SenderConfig, SenderEvents, TxReverted, TxSender, open_sender
 from node.l1.types import CallReverted, L1Receipt
-from tests.l1.chains import CHAIN_ID, KINDS, Chain, l1_chain
+from tests.l1.chains import CHAIN_ID, KINDS, REPO, Chain, l1_chain
 from tests.l1.contract import call_data, creation_code
 
 GWEI = 10**9
@@ -70,7 +74,11 @@ class Counter:
 
     def __init__(self) -> None:
         self.versions = 0
+        self.pending_most = 0
         self.ends: list[L1Receipt | None] = []
+
+    def pending(self, count: int) -> None:
+        self.pending_most = max(self.pending_most, count)
 
     def published(self, bump: bool) -> None:
         self.versions += 1
@@ -156,7 +164,7 @@ async def test_a_stuck_transaction_is_replaced_until_the_limit(kind: str, tmp_pa
             assert 4 <= len(versions) < 12 and versions[-1].cap <= 2 * versions[0].cap
             assert await waiting(chain) == 1
             await chain.mine()
-        assert await chain.client.balance(TARGET) == 1 and len(counter.ends) == 1
+        assert await chain.client.balance(TARGET) == 1 and len(counter.ends) == 1 and counter.pending_most == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -259,3 +267,39 @@ async def test_a_journal_of_another_key_is_refused(tmp_path: Path) -> None:
         with pytest.RaisesGroup(Critical, flatten_subgroups=True):
             async with sender_on(chain, tmp_path, key=1):
                 pass
+
+
+async def test_killed_at_any_moment_every_intent_is_mined_exactly_once(tmp_path: Path) -> None:
+    """kill -9 with transactions assigned, published, mined or confirmed; each restart goes on where it was."""
+    count, dice = 12, random.Random(9)
+    command = [sys.executable, str(Path(__file__).with_name("send_many.py"))]
+    async with l1_chain("embedded") as chain:
+        await chain.automine(False)
+        command += [chain.url, str(tmp_path / "sent.jsonl"), str(count)]
+        environment = os.environ | {"PYTHONPATH": str(REPO)}
+        sent = 0
+        for _ in range(4):
+            async with trio.open_nursery() as nursery:
+                process = await nursery.start(partial(trio.run_process, command, check=False, env=environment))
+
+                async def progressed(before: int = sent) -> bool:
+                    return await chain.client.nonce(chain.signer().address, block="pending") > before
+
+                await until(progressed)
+                for _ in range(dice.randrange(3)):
+                    await chain.mine()
+                process.kill()
+            for _ in range(dice.randrange(3)):
+                await chain.mine()
+            sent = await chain.client.nonce(chain.signer().address, block="pending")
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(partial(trio.run_process, command, check=False, env=environment))
+
+            async def ended() -> bool:
+                await chain.mine()
+                return process.poll() is not None
+
+            await until(ended)
+        assert process.returncode == 0
+        assert await chain.client.balance(TARGET) == count
+        assert await chain.client.nonce(chain.signer().address) == count
