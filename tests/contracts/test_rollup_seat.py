@@ -144,6 +144,7 @@ def test_after_a_rollback_anyone_bonded_takes_the_seat(world: World) -> None:
 def test_a_silent_holder_is_evicted_with_its_bond(world: World) -> None:
     with reverts("NOT_IDLE"):
         world.do(world.stranger, "evict")
+    world.evm.warp(1)
     world.deposit()
     world.evm.warp(PARAMS.seat_idle_s)
     with reverts("NOT_IDLE"):
