@@ -24,6 +24,7 @@ import trio
 from node.l1.client import L1Client
 from node.l1.devchain import DevchainConfig, dev_accounts, run
 from node.l1.keys import LocalSigner
+from node.l1.types import L1Receipt
 
 KINDS = ("embedded", "anvil")
 CHAIN_ID = 31_337
@@ -61,6 +62,13 @@ class Chain:
     async def rpc(self, method: str, *params: Any) -> Any:
         """Any method, dev methods included."""
         return await self.client.rpc(method, *params)
+
+    async def receipt(self, tx_hash: bytes) -> L1Receipt:
+        """Outcome of a transaction that is mined, or about to be (anvil answers before it mines)."""
+        with trio.fail_after(START_DEADLINE_S):
+            while (found := await self.client.receipt(tx_hash)) is None:
+                await trio.sleep(0.01)
+        return found
 
     async def mine(self, blocks: int = 1) -> None:
         """Seal blocks now."""

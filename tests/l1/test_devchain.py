@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from typing import Any
@@ -16,6 +17,7 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractLogicError
 
 from node.l1.devchain import dev_accounts
+from node.l1.types import NodeRefused
 from tests.l1.chains import CHAIN_ID, Chain, l1_chain, tool
 from tests.l1.contract import compiled
 
@@ -201,17 +203,58 @@ async def test_gas_and_outcomes_equal_anvils() -> None:
             create = fields | {"data": compiled()["bytecode"]}
             tx_hash = await chain.client.send_raw(
                 bytes(Account.sign_transaction(create, chain.keys[0]).raw_transaction))
-            receipts = [await chain.client.receipt(tx_hash)]
+            receipts = [await chain.receipt(tx_hash)]
             target = receipts[0].created
             for nonce, data in enumerate(calls, 1):
                 call = fields | {"nonce": nonce, "to": target, "data": data}
                 tx_hash = await chain.client.send_raw(
                     bytes(Account.sign_transaction(call, chain.keys[0]).raw_transaction))
-                receipts.append(await chain.client.receipt(tx_hash))
+                receipts.append(await chain.receipt(tx_hash))
             seen[kind] = [(item.gas_used, item.success, item.created, [(log.topics, log.data) for log in item.logs])
                           for item in receipts]
     assert seen["embedded"] == seen["anvil"]
     assert {success for _, success, _, _ in seen["anvil"]} == {True, False}
+
+
+async def test_every_transaction_type_is_executed_as_on_anvil() -> None:
+    """Legacy, access list, fee market, and EIP-7702 delegation; blobs are refused."""
+    fields: dict[str, Any] = {"gas": 200_000, "chainId": CHAIN_ID, "value": 1, "to": b"\x55" * 20}
+    fees = {"maxFeePerGas": 5 * GWEI, "maxPriorityFeePerGas": GWEI}
+    listed = [{"address": "0x" + "55" * 20, "storageKeys": ["0x" + "01" * 32]}]
+    seen: dict[str, list[Any]] = {}
+    for kind in ("embedded", "anvil"):
+        async with l1_chain(kind) as chain:
+            delegate = Account.from_key(chain.keys[3])
+            authorization = delegate.sign_authorization({"chainId": CHAIN_ID, "address": b"\x66" * 20, "nonce": 0})
+            shapes: list[dict[str, Any]] = [
+                {"gasPrice": 5 * GWEI},
+                {"gasPrice": 5 * GWEI, "accessList": listed, "type": 1},
+                fees | {"accessList": listed},
+                fees | {"authorizationList": [authorization]},
+                fees | {"to": delegate.address},
+            ]
+            outcomes: list[Any] = []
+            for nonce, shape in enumerate(shapes):
+                signed = Account.sign_transaction(fields | {"nonce": nonce} | shape, chain.keys[0])
+                tx_hash = await chain.client.send_raw(bytes(signed.raw_transaction))
+                receipt = await chain.receipt(tx_hash)
+                shown = await chain.rpc("eth_getTransactionByHash", "0x" + tx_hash.hex())
+                outcomes.append((receipt.gas_used, receipt.success, shown["type"], shown.get("accessList"),
+                                 shown.get("authorizationList"), shown["r"], shown["s"]))
+            outcomes.append(await chain.client.code(bytes.fromhex(delegate.address[2:])))
+            own = fields | fees | {"nonce": 1}  # its authorization used nonce 0
+            await chain.client.send_raw(bytes(Account.sign_transaction(own, chain.keys[3]).raw_transaction))
+            seen[kind] = outcomes
+            if kind == "embedded":
+                with pytest.raises(NodeRefused, match="no blobs"):
+                    await chain.client.send_raw(b"\x03\xc0")
+    for ours, theirs in zip(seen["embedded"], seen["anvil"], strict=True):
+        assert normal(ours) == normal(theirs)
+
+
+def normal(value: Any) -> Any:
+    """Addresses in JSON differ in case between nodes."""
+    return json.loads(json.dumps(value, default=bytes.hex).lower())
 
 
 async def test_nonce_gaps_wait_and_replacements_need_ten_percent() -> None:
@@ -292,7 +335,7 @@ async def test_a_long_call_does_not_stall_other_requests() -> None:
         order: list[str] = []
         async with trio.open_nursery() as nursery:
             async def long_call() -> None:
-                await chain.client.call(address, call_data("spin", 5_000))
+                await chain.client.call(address, call_data("spin", 150_000))
                 order.append("call")
 
             nursery.start_soon(long_call)
