@@ -150,6 +150,7 @@ async def test_a_stalled_reader_is_evicted(autojump_clock: object) -> None:
         await trio.sleep(10)  # on the virtual clock: nobody reads
         with pytest.raises(trio.BrokenResourceError):
             await stream.send_all(post(call("note", [1])))
+        assert trio.current_time() < 11
     assert world.calls == []
 
 

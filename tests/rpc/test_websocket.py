@@ -115,7 +115,20 @@ async def test_a_reader_that_stalls_is_evicted_and_its_reading_paused(autojump_c
             for number in range(1_000):
                 await stream.send_all(encode_frame(1, call("note", [number]), masked=True))
                 await stream.send_all(encode_frame(1, call("zeros", [9_000]), masked=True))
+        assert trio.current_time() < 6
     assert len(world.calls) < 20
+
+
+async def test_a_client_that_reads_slowly_is_waited_for(autojump_clock: object) -> None:
+    world = World()
+    limits = Limits(answer_bytes_max=10_000, queue_bytes_max=40_000, write_timeout_s=5)
+    async with world.connected(limits, lockstep=True) as stream, trio.open_nursery() as nursery:
+        socket = await Socket.open(stream)
+        calls = b"".join(encode_frame(1, call("zeros", [9_000], n), masked=True) for n in range(100))
+        nursery.start_soon(stream.send_all, calls)
+        for number in range(100):
+            assert (await socket.answer())["id"] == number
+            await trio.sleep(0.1)  # on the virtual clock
 
 
 async def test_ping_close_and_silence(autojump_clock: object) -> None:
