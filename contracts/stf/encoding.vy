@@ -79,33 +79,55 @@ def read_byte(pos: uint256) -> (uint256, uint256):
     if pos >= self.end:
         return 0, BAD
     # the word that ends with this byte: it never passes the end of calldata
-    return self._word_at(unsafe_sub(pos, 31)) & 255, unsafe_add(pos, 1)
+    return convert(slice(msg.data, unsafe_sub(pos, 31), 32), uint256) & 255, unsafe_add(pos, 1)
 
 
 @view
 @internal
 def read_varint(pos: uint256) -> (uint256, uint256):
     """@notice Minimal LEB128, at most 64 bits."""
-    end: uint256 = self.end
+    return self._varint(pos, self.end)
+
+
+@view
+@internal
+def _varint(pos: uint256, end: uint256) -> (uint256, uint256):
+    """@dev May look at bytes from `end` on, but refuses them. Most numbers have at most four bytes."""
     if pos >= end:
         return 0, BAD
-    rest: uint256 = self._word_at(pos)
-    byte: uint256 = rest >> 248
-    if byte < 128:
-        return byte, unsafe_add(pos, 1)
-    value: uint256 = byte & 127
-    next: uint256 = unsafe_add(pos, 1)
-    for i: uint256 in range(1, 10):
-        rest <<= 8
-        byte = rest >> 248
-        next = unsafe_add(next, 1)
-        value |= (byte & 127) << unsafe_mul(i, 7)
-        if byte < 128:
-            # bytes at or after `end` may have been read, but then next is beyond it
-            if byte == 0 or next > end or value > params.U64_MAX:
-                return 0, BAD
-            return value, next
-    return 0, BAD
+    word: uint256 = convert(slice(msg.data, pos, 32), uint256)
+    if word < 2**255:
+        return word >> 248, unsafe_add(pos, 1)
+    # seven bits of each byte, moved to their places; the last byte must not be zero
+    value: uint256 = ((word >> 248) & 127) | ((word >> 233) & (127 << 7))
+    least: uint256 = 2**7
+    next: uint256 = unsafe_add(pos, 2)
+    if word & 2**247 != 0:
+        value |= (word >> 218) & (127 << 14)
+        least = 2**14
+        next = unsafe_add(pos, 3)
+        if word & 2**239 != 0:
+            value |= (word >> 203) & (127 << 21)
+            least = 2**21
+            next = unsafe_add(pos, 4)
+            if word & 2**231 != 0:
+                value, next, least = self._long_varint(word, pos, value)
+    if next > end or value < least or value > params.U64_MAX:
+        return 0, BAD
+    return value, next
+
+
+@pure
+@internal
+def _long_varint(word: uint256, pos: uint256, low: uint256) -> (uint256, uint256, uint256):
+    """@dev Five to ten bytes, of which the first four are in `low`. Returns value, next position, least minimal value."""
+    value: uint256 = low
+    for size: uint256 in range(5, 11):
+        last: uint256 = (word >> unsafe_sub(256, size << 3)) & 255
+        value |= (last & 127) << unsafe_mul(unsafe_sub(size, 1), 7)
+        if last < 128:
+            return value, unsafe_add(pos, size), 1 << unsafe_mul(unsafe_sub(size, 1), 7)
+    return 0, BAD, 0
 
 
 @view
@@ -114,16 +136,22 @@ def read_time(pos: uint256) -> (uint256, uint256):
     """@notice A time or nonce relative to the base time; in [0, 2^64)."""
     value: uint256 = 0
     next: uint256 = 0
-    value, next = self.read_varint(pos)
-    if next == BAD:
+    value, next = self._varint(pos, self.end)
+    value = self._time_at(value)
+    if next == BAD or value > params.U64_MAX:
         return 0, BAD
+    return value, next
+
+
+@view
+@internal
+def _time_at(zigzag: uint256) -> uint256:
+    """@return the time that a zigzag number below 2^64 stands for; above U64_MAX if there is none."""
     base: uint256 = self.base_time
-    if value & 1 == 1:
-        # base < 2^48 and value < 2^64: the sum is below 2^64
-        return unsafe_add(base, unsafe_add(value, 1) >> 1), next
-    if value >> 1 > base:
-        return 0, BAD
-    return unsafe_sub(base, value >> 1), next
+    # base < 2^48: the sum stays below 2^64, and a difference below zero wraps far above it
+    if zigzag & 1 == 1:
+        return unsafe_add(base, unsafe_add(zigzag, 1) >> 1)
+    return unsafe_sub(base, zigzag >> 1)
 
 
 @view
@@ -133,13 +161,7 @@ def read_fixed(pos: uint256, size: uint256) -> (uint256, uint256):
     next: uint256 = unsafe_add(pos, size)
     if next > self.end:
         return 0, BAD
-    return self._word_at(unsafe_sub(next, 32)) & (max_value(uint256) >> unsafe_sub(256, size << 3)), next
-
-
-@view
-@internal
-def _word_at(pos: uint256) -> uint256:
-    return convert(convert(slice(msg.data, pos, 32), bytes32), uint256)
+    return convert(slice(msg.data, unsafe_sub(next, 32), 32), uint256) & (max_value(uint256) >> unsafe_sub(256, size << 3)), next
 
 
 # --- actions ----------------------------------------------------------------------------------------------------------
@@ -147,40 +169,65 @@ def _word_at(pos: uint256) -> uint256:
 @view
 @internal
 def read_action(pos: uint256) -> (types.Action, uint256):
-    """@notice One action. Reserved bits must be zero and ids in range, else BAD."""
+    """
+    @notice One action. Reserved bits must be zero and ids in range, else BAD.
+    @dev The most common transaction by far, so one look at calldata serves the head and all numbers of up to three bytes
+         (1 + 5 * 3 <= 32); only longer or malformed ones go through `_varint`.
+    """
     action: types.Action = empty(types.Action)
-    head: uint256 = 0
-    next: uint256 = 0
-    head, next = self.read_byte(pos)
-    action.op = head >> 5
-    if action.op == 0 or action.op > types.CANCEL_ALL:
+    end: uint256 = self.end
+    if pos >= end:
         return action, BAD
-    action.market, next = self.read_varint(next)
-    if next == BAD or action.market > 65_535:
+    word: uint256 = convert(slice(msg.data, pos, 32), uint256)
+    head: uint256 = word >> 248
+    op: uint256 = head >> 5
+    count: uint256 = 4
+    if op == types.PLACE:
+        count = unsafe_add(4, (head >> 1) & 1)  # one more: the expiry
+    elif op == types.CANCEL_ALL:
+        count = 1
+    if op == 0 or op > types.CANCEL_ALL or (op == types.CANCEL and head & 15 != 0) or (op == types.CANCEL_ALL and head & 31 != 0):
         return action, BAD
-    if action.op == types.PLACE:
+    fields: uint256[5] = empty(uint256[5])
+    next: uint256 = unsafe_add(pos, 1)
+    word <<= 8
+    for i: uint256 in range(count, bound=5):
+        if word < 2**255:
+            fields[i] = word >> 248
+            next = unsafe_add(next, 1)
+            word <<= 8
+        elif word & 2**247 == 0 and (word >> 240) & 127 != 0:
+            fields[i] = ((word >> 248) & 127) | ((word >> 233) & (127 << 7))
+            next = unsafe_add(next, 2)
+            word <<= 16
+        elif word & (2**247 | 2**239) == 2**247 and (word >> 232) & 127 != 0:
+            fields[i] = ((word >> 248) & 127) | ((word >> 233) & (127 << 7)) | ((word >> 218) & (127 << 14))
+            next = unsafe_add(next, 3)
+            word <<= 24
+        else:
+            fields[i], next = self._varint(next, end)
+            if unsafe_add(i, 1) == count:
+                break
+            if next >= end:
+                return action, BAD
+            word = convert(slice(msg.data, next, 32), uint256)
+    action.op = op
+    action.market = fields[0]
+    if op == types.PLACE:
         action.side = (head >> 4) & 1
         action.tif = (head >> 2) & 3
         action.reduce_only = head & 1
-        action.price, next = self.read_varint(next)
-        action.lots, next = self.read_varint(next)
-        action.client_id, next = self.read_varint(next)
-        if (head >> 1) & 1 == 1:
-            action.expiry, next = self.read_time(next)
-        if action.price > params.PRICE_MAX:
-            return action, BAD
-        return action, next
-    if action.op == types.CANCEL:
-        if head & 15 != 0:
-            return action, BAD
+        action.price = fields[1]
+        action.lots = fields[2]
+        action.client_id = fields[3]
+        if count == 5:
+            action.expiry = self._time_at(fields[4])
+    elif op == types.CANCEL:
         action.side = (head >> 4) & 1
-        action.client_id, next = self.read_varint(next)
-        action.price, next = self.read_varint(next)
-        action.seq, next = self.read_varint(next)
-        if action.price > params.PRICE_MAX:
-            return action, BAD
-        return action, next
-    if head & 31 != 0:
+        action.client_id = fields[1]
+        action.price = fields[2]
+        action.seq = fields[3]
+    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX or action.expiry > params.U64_MAX:
         return action, BAD
     return action, next
 

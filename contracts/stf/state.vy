@@ -52,6 +52,10 @@ work: transient(uint256)
 proof: transient(uint256)
 leaves: transient(uint256)
 transactions: transient(uint256)
+# the leaf found last of each kind: id + 1 above bit 128, its handle below. What is found here has been touched.
+last_account: transient(uint256)
+last_market: transient(uint256)
+last_boards: transient(uint256)
 
 
 # --- keys of leaves ---------------------------------------------------------------------------------------------------
@@ -110,6 +114,9 @@ def begin_chunk():
     self.proof = 0
     self.leaves = 0
     self.transactions = 0
+    self.last_account = 0
+    self.last_market = 0
+    self.last_boards = 0
     leaf: uint256 = trie.index_of(GLOBAL_KEY)
     assert trie.exists(leaf), "BAD_WITNESS: the global leaf is claimed absent"
     self._touch(params.PROOF_DENSE + params.GLOBAL_WORDS * params.PROOF_WORD)
@@ -289,11 +296,15 @@ def open_account(owner: uint256) -> uint256:
 @internal
 def _account(account: uint256) -> uint256:
     """@return the account's leaf."""
+    last: uint256 = self.last_account
+    if last >> 128 == unsafe_add(account, 1):
+        return last & (2**128 - 1)
     leaf: uint256 = 0
     first: bool = False
     leaf, first = trie.touch(self.account_key(account))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
+    self.last_account = unsafe_add(account, 1) << 128 | leaf
     return leaf
 
 
@@ -301,8 +312,9 @@ def _account(account: uint256) -> uint256:
 @internal
 def _position_at(head: uint256, index: uint256) -> uint256:
     """@return the first word of a position slot in an account with this head word."""
-    keys: uint256 = (head >> 16) & 255
-    return params.ACCOUNT_WORDS + params.KEY_WORDS * keys + params.POSITION_WORDS * index
+    # small numbers: at most 4 keys, and the leaf table checks what comes out
+    words: uint256 = unsafe_add(params.ACCOUNT_WORDS, unsafe_mul(params.KEY_WORDS, (head >> 16) & 255))
+    return unsafe_add(words, unsafe_mul(params.POSITION_WORDS, index))
 
 
 @internal
@@ -389,34 +401,31 @@ def find_position(account: uint256, market: uint256) -> uint256:
     """@return index of the account's position slot in a market, or NO_INDEX."""
     leaf: uint256 = self._account(account)
     head: uint256 = trie.get_word(leaf, 0)
-    at: uint256 = unsafe_add(self._position_at(head, 0), 2)
+    cell: uint256 = unsafe_add(leaf, unsafe_add(trie.WORDS + 2, self._position_at(head, 0)))  # third word of a slot
     for index: uint256 in range((head >> 8) & 255, bound=params.POSITIONS_MAX):
-        if (trie.get_word(leaf, at) >> 16) & M16 == market:
+        if (trie.cells[cell] >> 16) & M16 == market:
             return index
-        at = unsafe_add(at, params.POSITION_WORDS)
+        cell = unsafe_add(cell, params.POSITION_WORDS)
     return types.NO_INDEX
 
 
 @internal
 def get_position(account: uint256, index: uint256) -> types.Position:
     leaf: uint256 = self._account(account)
-    at: uint256 = self._position_at(trie.get_word(leaf, 0), index)
-    first: uint256 = trie.get_word(leaf, at)
-    second: uint256 = trie.get_word(leaf, unsafe_add(at, 1))
-    third: uint256 = trie.get_word(leaf, unsafe_add(at, 2))
+    words: uint256[3] = trie.get_three(leaf, self._position_at(trie.get_word(leaf, 0), index))
     return types.Position(
-        size=self._signed(first, 192),
-        cost=self._signed(first, 128),
-        funding=self._signed(first, 64),
-        loss=self._signed(first, 0),
-        buy_lots=second >> 192,
-        sell_lots=(second >> 128) & M64,
-        buy_notional=(second >> 64) & M64,
-        sell_notional=second & M64,
-        min_seq=(third >> 96) & M64,
-        market=(third >> 16) & M16,
-        open_orders=third & M16,
-        reduce_lots=(third >> 32) & M64,
+        size=convert(convert(words[0], bytes32), int256) >> 192,
+        cost=convert(convert(words[0] << 64, bytes32), int256) >> 192,
+        funding=convert(convert(words[0] << 128, bytes32), int256) >> 192,
+        loss=convert(convert(words[0] << 192, bytes32), int256) >> 192,
+        buy_lots=words[1] >> 192,
+        sell_lots=(words[1] >> 128) & M64,
+        buy_notional=(words[1] >> 64) & M64,
+        sell_notional=words[1] & M64,
+        min_seq=(words[2] >> 96) & M64,
+        market=(words[2] >> 16) & M16,
+        open_orders=words[2] & M16,
+        reduce_lots=(words[2] >> 32) & M64,
     )
 
 
@@ -428,9 +437,11 @@ def set_position(account: uint256, index: uint256, position: types.Position):
     # fields of 64 bits: products stay inside 126 bits
     booked: int256 = unsafe_sub(unsafe_mul(self._signed(first, 192), self._signed(first, 64)), self._signed(first, 128))
     self.accounts_total += position.size * position.funding - position.cost - booked
-    trie.set_word(leaf, at, self._bits(position.size) << 192 | (self._bits(position.cost) & M64) << 128 | (self._bits(position.funding) & M64) << 64 | self._bits(position.loss) & M64)
-    trie.set_word(leaf, unsafe_add(at, 1), position.buy_lots << 192 | position.sell_lots << 128 | position.buy_notional << 64 | position.sell_notional)
-    trie.set_word(leaf, unsafe_add(at, 2), position.min_seq << 96 | position.reduce_lots << 32 | position.market << 16 | position.open_orders)
+    trie.set_three(leaf, at, [
+        self._bits(position.size) << 192 | (self._bits(position.cost) & M64) << 128 | (self._bits(position.funding) & M64) << 64 | self._bits(position.loss) & M64,
+        position.buy_lots << 192 | position.sell_lots << 128 | position.buy_notional << 64 | position.sell_notional,
+        position.min_seq << 96 | position.reduce_lots << 32 | position.market << 16 | position.open_orders,
+    ])
 
 
 @internal
@@ -466,11 +477,15 @@ def remove_position(account: uint256, index: uint256):
 @internal
 def _market(market: uint256) -> uint256:
     """@return the market's leaf; only for markets that exist (their board entry has a status)."""
+    last: uint256 = self.last_market
+    if last >> 128 == unsafe_add(market, 1):
+        return last & (2**128 - 1)
     leaf: uint256 = 0
     first: bool = False
     leaf, first = trie.touch(self.market_key(market))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
+    self.last_market = unsafe_add(market, 1) << 128 | leaf
     return leaf
 
 
@@ -598,11 +613,15 @@ def set_publisher(market: uint256, slot: uint256, publisher: types.Publisher):
 @internal
 def _boards(group: uint256) -> uint256:
     """@return the leaf of a group of boards."""
+    last: uint256 = self.last_boards
+    if last >> 128 == unsafe_add(group, 1):
+        return last & (2**128 - 1)
     leaf: uint256 = 0
     first: bool = False
     leaf, first = trie.touch(self.board_key(group))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
+    self.last_boards = unsafe_add(group, 1) << 128 | leaf
     return leaf
 
 
@@ -611,28 +630,26 @@ def get_board(market: uint256) -> types.Board:
     """@return the market's board entry, or an empty one (status NO_SUCH_MARKET). Ids from MARKETS_MAX on have no leaf."""
     if market >= params.MARKETS_MAX:
         return empty(types.Board)
-    leaf: uint256 = self._boards(market // params.BOARD_MARKETS)
     # words beyond the leaf's size are 0
-    at: uint256 = params.BOARD_WORDS * (market % params.BOARD_MARKETS)
-    first: uint256 = trie.get_word(leaf, at)
-    second: uint256 = trie.get_word(leaf, unsafe_add(at, 1))
-    third: uint256 = trie.get_word(leaf, unsafe_add(at, 2))
+    words: uint256[3] = trie.get_three(
+        self._boards(market // params.BOARD_MARKETS), unsafe_mul(params.BOARD_WORDS, market % params.BOARD_MARKETS)
+    )
     return types.Board(
-        mark=first >> 216,
-        mark_time=(first >> 168) & M48,
-        tick_value=(first >> 136) & M32,
-        status=(first >> 128) & 255,
-        mm_base=(first >> 104) & M24,
-        mm_cap=(first >> 80) & M24,
-        im_base=(first >> 56) & M24,
-        im_cap=(first >> 32) & M24,
-        stale_ms=first & M32,
-        funding=self._signed(second, 192),
-        loss_long=self._signed(second, 128),
-        loss_short=self._signed(second, 64),
-        impact=second & M64,
-        variance=third >> 192,
-        addon=(third >> 128) & M64,
+        mark=words[0] >> 216,
+        mark_time=(words[0] >> 168) & M48,
+        tick_value=(words[0] >> 136) & M32,
+        status=(words[0] >> 128) & 255,
+        mm_base=(words[0] >> 104) & M24,
+        mm_cap=(words[0] >> 80) & M24,
+        im_base=(words[0] >> 56) & M24,
+        im_cap=(words[0] >> 32) & M24,
+        stale_ms=words[0] & M32,
+        funding=convert(convert(words[1], bytes32), int256) >> 192,
+        loss_long=convert(convert(words[1] << 64, bytes32), int256) >> 192,
+        loss_short=convert(convert(words[1] << 128, bytes32), int256) >> 192,
+        impact=words[1] & M64,
+        variance=words[2] >> 192,
+        addon=(words[2] >> 128) & M64,
     )
 
 
@@ -643,10 +660,12 @@ def set_board(market: uint256, board: types.Board):
     if at >= trie.get_size(leaf):
         trie.set_size(leaf, at + params.BOARD_WORDS)
     first: uint256 = board.mark << 216 | board.mark_time << 168 | board.tick_value << 136 | board.status << 128
-    trie.set_word(leaf, at, first | board.mm_base << 104 | board.mm_cap << 80 | board.im_base << 56 | board.im_cap << 32 | board.stale_ms)
     losses: uint256 = (self._bits(board.loss_long) & M64) << 128 | (self._bits(board.loss_short) & M64) << 64
-    trie.set_word(leaf, unsafe_add(at, 1), self._bits(board.funding) << 192 | losses | board.impact)
-    trie.set_word(leaf, unsafe_add(at, 2), board.variance << 192 | board.addon << 128)
+    trie.set_three(leaf, at, [
+        first | board.mm_base << 104 | board.mm_cap << 80 | board.im_base << 56 | board.im_cap << 32 | board.stale_ms,
+        self._bits(board.funding) << 192 | losses | board.impact,
+        board.variance << 192 | board.addon << 128,
+    ])
 
 
 # --- the book ---------------------------------------------------------------------------------------------------------
