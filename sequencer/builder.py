@@ -106,10 +106,12 @@ class Limits:
 
 
 class Builder:
-    """See the module. ``clock`` gives ms since 1970; ``record`` takes (kind, content) for the log, in order."""
+    """See the module. ``clock`` gives ms since 1970; ``record`` takes (kind, content) for the log, in order; ``sealed``
+    hears of every committed block."""
 
     def __init__(
-        self, chain: Chain, limits: Limits, clock: Callable[[], int], record: Callable[[int, bytes], None]
+        self, chain: Chain, limits: Limits, clock: Callable[[], int], record: Callable[[int, bytes], None],
+        sealed: Callable[[SealedBlock], None] | None = None,
     ) -> None:
         self.chain = chain
         self.limits = limits
@@ -117,6 +119,7 @@ class Builder:
         self.entries: list[Entry] = []
         self._clock = clock
         self._record = record
+        self._sealed = sealed
         self._messages: dict[int, bytes] = {}
         self._next_message = chain.head.cursor
         self.engine = chain.engine(self._messages.get)
@@ -212,6 +215,8 @@ class Builder:
         self._chunks = []
         self._block_bytes = 0
         self._opened_at = -1
+        if self._sealed is not None:
+            self._sealed(sealed)
         return sealed
 
     def replay(self, records: Iterable[Record]) -> int:

@@ -126,7 +126,7 @@ def execute_chunk(engine: Engine, data: bytes) -> ExecutedChunk:
 
 def check_conservation(global_words: Sequence[int]) -> None:
     """Raise Critical unless the totals in the G leaf's words balance to the micro-USD."""
-    g = state.decode_globals(b"".join([word.to_bytes(32, "big") for word in global_words]))
+    g = state.decode_globals(_pack(global_words))
     held = g.accounts_total + g.insurance_total + g.fees - g.losses_total
     if held != g.deposits - g.withdrawn:
         raise Critical(
@@ -157,6 +157,7 @@ class Chain:
             genesis = genesis_block()
             extra = [*_header_writes(genesis), (row_key(Table.META, "domain"), domain)]
             extra += [(row_key(Table.CHUNKS, 0), encode_chunks(())), (row_key(Table.RECEIPTS, 0), encode_outcomes(()))]
+            extra.append((row_key(Table.GLOBALS, 0), genesis_leaves()[state.GLOBAL_KEY]))
             root = store.commit_block(0, genesis_leaves(), extra=extra, sync=True)
             assert root == genesis.state_root, "the store hashes as the rules do"
             return cls(kv, store, domain, genesis)
@@ -212,6 +213,7 @@ class Chain:
         extra = _header_writes(header)
         extra.append((row_key(Table.CHUNKS, header.number), encode_chunks(sealed.block.chunks)))
         extra.append((row_key(Table.RECEIPTS, header.number), encode_outcomes(sealed.outcomes)))
+        extra.append((row_key(Table.GLOBALS, header.number), _pack(sealed.global_words)))
         extra += [(row_key(Table.MESSAGE, number), message) for number, message in messages.items()]
         named = _named(sealed.block.chunks, sealed.outcomes)
         extra += [(row_key(Table.TRANSACTION_POSITION, keccak(data)), _u64(position)) for position, data in named]
@@ -243,7 +245,7 @@ class Chain:
     def _removals(self, number: int) -> list[Change]:
         block = self.block(number)
         assert block is not None, "blocks up to the head are stored"
-        tables = (Table.BLOCK, Table.CHUNKS, Table.RECEIPTS)
+        tables = (Table.BLOCK, Table.CHUNKS, Table.RECEIPTS, Table.GLOBALS)
         writes: list[Change] = [(row_key(table, number), None) for table in tables]
         writes.append((row_key(Table.BLOCK_NUMBER, block.hash), None))
         for position, data in _named(block.chunks, self.outcomes(number)):
@@ -279,6 +281,11 @@ class Chain:
     def outcomes(self, number: int) -> tuple[Outcome, ...]:
         """A committed block's receipts with their transactions' sizes, in order. Raises LookupError beyond the head."""
         return self._outcomes.get(number, lambda: decode_outcomes(self._required(Table.RECEIPTS, number)))
+
+    def global_words(self, number: int) -> tuple[int, int, int, int, int, int]:
+        """The G leaf's words after a committed block. Raises LookupError beyond the head."""
+        data = self._required(Table.GLOBALS, number)
+        return commitments.globals_tuple([int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)])
 
     def transactions(self, number: int) -> list[StoredTransaction]:
         """A committed block's transactions in order."""
@@ -432,6 +439,10 @@ class _Recent(Generic[T]):
 
     def clear(self) -> None:
         self._values.clear()
+
+
+def _pack(words: Sequence[int]) -> bytes:
+    return b"".join([word.to_bytes(32, "big") for word in words])
 
 
 def _u64(value: int) -> bytes:

@@ -3,6 +3,7 @@
     C b ‖ number:8        block                     C h ‖ hash:32        number of the block with that hash
     C t ‖ position:8      transaction and receipt   C x ‖ hash:32        position of the transaction with that hash
     C c ‖ number:8        chunks of a block         C r ‖ number:8       receipts of a block
+    C g ‖ number:8        G leaf after a block
     C a ‖ number:8        batch                     C i ‖ number:8       inbox message
     C p ‖ position:8      promise                   C m ‖ name           meta: heads, cursors, schema
 
@@ -35,6 +36,7 @@ class Table(Enum):
     BLOCK_NUMBER = b"Ch"
     CHUNKS = b"Cc"
     RECEIPTS = b"Cr"
+    GLOBALS = b"Cg"
     TRANSACTION = b"Ct"
     TRANSACTION_POSITION = b"Cx"
     BATCH = b"Ca"

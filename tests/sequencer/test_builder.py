@@ -65,6 +65,7 @@ def test_the_log_replays_to_the_same_state_and_goes_on() -> None:
     kv = MemoryKV()
     desk = Desk(("alice", "bob"), kv=kv).start()
     random_trading(desk, random.Random(7), 80)
+    desk.act(1, buy(0, 599_000, 10, 1_000))
     records, position = [], 0
     for kind, content in desk.records:
         records.append(Record(kind, content, position))

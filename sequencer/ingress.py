@@ -1,0 +1,188 @@
+"""The way in: submissions become requests, signatures are recovered in threads, the builder executes in order.
+
+    methods -> queue (bounded) -> recovery (two threads) -> channel (bounded) -> builder -> group commit -> answer
+
+The queue is first in, first out, so the order of arrival is the order of execution. A full queue answers
+RateLimitExceeded at once. The claimed signer is compared with the recovered one: a wrong signature recovers a
+stranger's address, so the error says what was expected instead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from node.metrics import Metrics
+from node.rpc.errors import ErrorKind, RpcError, fail, fail_status
+from node.rpc.methods import shapes
+from node.rpc.methods.reads import KIND_NAMES, fill_info
+from node.stf import encoding
+from node.stf.types import Status
+from node.transport import Deferred
+from sequencer.builder import Answer, Builder, NoRoom, Refused
+from sequencer.promises import Committer, Kept, promise_info
+from sequencer.requests import Request
+
+QUEUE_MAX: Final = 8_192
+BATCH_MAX: Final = 256
+TURN: Final = 16  # transactions executed before other tasks get a turn
+INLINE_MAX: Final = 2  # so few signatures are recovered without a thread
+
+Gate = Callable[[], RpcError | None]
+
+
+class Submitted(msgspec.Struct):
+    """Answer of every submission: where the transaction stands, what it did, and the promise that it stays there."""
+
+    position: int
+    hash: str
+    kind: str
+    status: str
+    statuses: list[str]
+    fills: list[shapes.FillInfo]
+    time: int
+    promise: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Item:
+    """A request on its way. ``claimed`` is the signer the client names, 0 if none."""
+
+    request: Request
+    claimed: int
+    deferred: Deferred[Submitted]
+    signer: int = 0
+
+
+class Ingress:
+    """See the module."""
+
+    def __init__(
+        self, builder: Builder, committer: Committer, domain: bytes, gate: Gate, metrics: Metrics | None = None
+    ) -> None:
+        self._builder = builder
+        self._committer = committer
+        self._domain = domain
+        self._gate = gate
+        self._metrics = metrics
+        self._queue: deque[Item] = deque()
+        self._arrived = trio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Requests not recovered yet."""
+        return len(self._queue)
+
+    def offer(self, request: Request, claimed: int) -> Deferred[Submitted]:
+        """Queue a request. Raises RpcError when the sequencer cannot take it now."""
+        if len(self._queue) >= QUEUE_MAX:
+            raise fail(ErrorKind.RateLimitExceeded, f"{QUEUE_MAX} requests wait already: send again in a moment")
+        closed = self._gate()
+        if closed is not None:
+            raise closed
+        deferred: Deferred[Submitted] = Deferred()
+        self._queue.append(Item(request, claimed, deferred))
+        self._arrived.set()
+        return deferred
+
+    async def run(self) -> None:
+        """Serve the queue for ever."""
+        send, receive = trio.open_memory_channel[list[Item]](2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._recover, send)
+            nursery.start_soon(self._execute, receive)
+
+    async def _recover(self, send: trio.MemorySendChannel[list[Item]]) -> None:
+        encoding.set_domain(self._domain)
+        while True:
+            await self._arrived.wait()
+            batch = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
+            if not self._queue:
+                self._arrived = trio.Event()
+            if len(batch) <= INLINE_MAX:
+                recover(batch)
+            else:
+                half = (len(batch) + 1) // 2
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trio.to_thread.run_sync, recover, batch[:half])
+                    nursery.start_soon(trio.to_thread.run_sync, recover, batch[half:])
+            await send.send(batch)
+
+    async def _execute(self, receive: trio.MemoryReceiveChannel[list[Item]]) -> None:
+        async for batch in receive:
+            for index, item in enumerate(batch):
+                self._include(item)
+                if index % TURN == TURN - 1:
+                    self._committer.wake()
+                    await trio.lowlevel.checkpoint()
+            self._committer.wake()
+
+    def _include(self, item: Item) -> None:
+        if item.claimed and item.claimed != item.signer:
+            item.deferred.fail(self._wrong_signer(item))
+            return
+        try:
+            answer = self._builder.submit(item.request, item.signer)
+        except Refused as refused:
+            statuses = [status.name for status in refused.statuses]
+            error = fail_status(refused.status, _ADVICE.get(refused.status, "refused"), statuses=statuses)
+            item.deferred.fail(error)
+            return
+        except NoRoom as error:
+            item.deferred.fail(fail(ErrorKind.BadTransaction, str(error)))
+            return
+        if self._metrics is not None:
+            self._metrics.transactions.labels(KIND_NAMES[answer.receipt.kind]).inc()
+        self._committer.expect(answer.entry.position, lambda kept: item.deferred.resolve(submitted(answer, kept)))
+
+    def _wrong_signer(self, item: Item) -> RpcError:
+        encoding.set_domain(self._domain)
+        recovered = "0x" + item.signer.to_bytes(20, "big").hex() if item.signer else None
+        return fail(
+            ErrorKind.BadSignature,
+            "the signature is not the claimed signer's over this digest: compare the digest with the one you signed",
+            param="signature", expected_digest="0x" + item.request.digest().hex(), recovered=recovered,
+            claimed="0x" + item.claimed.to_bytes(20, "big").hex())
+
+
+def recover(items: list[Item]) -> None:
+    """Recover the signers; libsecp256k1 runs without the interpreter's lock. The rules' domain must be set."""
+    for item in items:
+        signature = item.request.signature
+        if signature is not None:
+            item.signer = encoding.recover_now(item.request.digest(), *signature)
+
+
+def submitted(answer: Answer, kept: Kept) -> Submitted:
+    """The client's answer: an order that met more makers than one transaction visits is still one order."""
+    receipt = answer.receipt
+    statuses = [status.name for status in receipt.action_statuses]
+    fills = receipt.fills
+    if answer.more:
+        fills = fills + [fill for more in answer.more for fill in more.fills]
+        statuses = [answer.more[-1].status.name if name == Status.PENDING.name else name for name in statuses]
+    return Submitted(
+        receipt.position, "0x" + answer.entry.hash.hex(), KIND_NAMES[receipt.kind], receipt.status.name, statuses,
+        [fill_info(fill) for fill in fills], receipt.time, promise_info(kept))
+
+
+_ADVICE: Final = {
+    Status.BAD_SIGNATURE: "no key recovers from the signature",
+    Status.NO_ACCOUNT: "there is no such account: deposit on L1 to open one",
+    Status.NO_KEY: "the signer is not the key of this account and slot",
+    Status.KEY_EXPIRED: "the key has expired: set it again with the owner's key",
+    Status.EXPIRED: "the signature has expired: sign again with a later expiry",
+    Status.EXPIRY_TOO_FAR: "the expiry is more than two days ahead of L2 time",
+    Status.NONCE_USED: "the nonce was used: choose another, such as the time in ms",
+    Status.NONCE_TOO_OLD: "the nonce is more than 63 below the highest used one",
+    Status.NONCE_TOO_NEW: "the nonce is more than 60 s ahead of L2 time",
+    Status.NO_PUBLISHER: "the signer is not the publisher of this slot",
+    Status.BAD_TIME: "the time is not after the slot's last price, or ahead of L2 time",
+    Status.NOT_LIQUIDATABLE: "the account is above its maintenance margin",
+    Status.NO_POSITION: "the account has no position in this market",
+}
