@@ -249,7 +249,7 @@ class Reads:
 
     def batches(self, first: Count = 1, count: Depth = 100) -> list[shapes.BatchInfo]:
         """Posted batches, ascending."""
-        found = []
+        found: list[shapes.BatchInfo] = []
         for record in self._node.chain.batches(first):
             if len(found) == count:
                 break

@@ -1,0 +1,216 @@
+"""The verifier: rebuilds the whole L2 from L1 alone, compares every root, serves reads.
+
+One nursery holds the derivation loop and the RPC server. Failures of L1 are waited out, loudly; a disputed batch never
+stops reads of the last good state. The same parts make the watchtower, which adds an answer to disputes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+import trio
+
+from node.config import Config
+from node.derive.chain import Chain
+from node.derive.pipeline import OnDispute, Pipeline
+from node.derive.replay import Dispute
+from node.errors import Temporary
+from node.l1 import bindings
+from node.l1.client import L1Client
+from node.metrics import Metrics
+from node.rpc.methods.eth import CLIENT_VERSION, Eth
+from node.rpc.methods.reads import Node, Reads
+from node.rpc.server import Registry, serve_metrics, serve_rpc
+from node.stf import encoding
+from node.storage.kv import open_kv
+from node.transport import Bound
+
+log = structlog.get_logger("verifier")
+
+BACKOFF_MAX_S: Final = 30.0
+LOUD_AFTER: Final = 3  # failures in a row
+
+Ready = Callable[["Verifier"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What the Rollup at the configured address says of itself."""
+
+    address: bytes
+    l2_chain_id: int
+    challenge_window_s: int
+    verifier: bytes
+    genesis_root: bytes
+
+
+@dataclass(slots=True)
+class Verifier:
+    """The running parts of a verifier, for those who build on it."""
+
+    config: Config
+    client: L1Client
+    contract: Contract
+    chain: Chain
+    pipeline: Pipeline
+    node: Node
+    metrics: Metrics
+    failures: int = 0
+    problem: str = ""
+
+
+async def read_contract(client: L1Client, rollup: bytes) -> Contract:
+    """Ask the Rollup for its parameters. Raises BadEncoding if no Rollup is at this address."""
+    async def ask(name: str) -> Any:
+        return bindings.decode_result(name, await client.call(rollup, bindings.encode_call(name)))
+
+    params = await ask("params")
+    return Contract(rollup, params[8], params[0], await ask("verifier"), params[9])
+
+
+def open_chain(config: Config, contract: Contract) -> Chain:
+    """The chain in the data directory, of the rollup at this contract."""
+    domain = encoding.domain_separator(contract.l2_chain_id, int.from_bytes(contract.address, "big"))
+    return Chain.open(open_kv(config.datadir / "chain"), domain)
+
+
+async def run_verifier(
+    config: Config,
+    *,
+    role: str = "verifier",
+    on_dispute: OnDispute | None = None,
+    on_ready: Ready | None = None,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts."""
+    client = L1Client(config.l1.rpc, threads=config.l1.threads, logs_range_max=config.l1.logs_range_max)
+    try:
+        contract = await _with_patience(lambda: read_contract(client, bytes.fromhex(config.l1.rollup[2:])))
+        chain = open_chain(config, contract)
+        metrics = Metrics(role, CLIENT_VERSION)
+        pipeline = Pipeline(
+            chain, client, contract.address, start_block=config.l1.start_block, confirmations=config.l1.confirmations,
+            on_dispute=on_dispute,
+        )
+        node = Node(role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id)
+        verifier = Verifier(config, client, contract, chain, pipeline, node, metrics)
+        node.extra = lambda: status_extra(verifier)
+        refresh(verifier, l1_time=0)
+        async with trio.open_nursery() as nursery:
+            bound = await nursery.start(_serve, verifier)
+            nursery.start_soon(derive, verifier)
+            if config.metrics.enabled:
+                await nursery.start(serve_metrics, config.metrics, metrics)
+            if on_ready is not None:
+                nursery.start_soon(on_ready, verifier)
+            metrics.up.set(1)
+            log.info("verifier_started", rpc=bound.http_url, rollup=config.l1.rollup, head=chain.head.number)
+            task_status.started(bound)
+    finally:
+        client.close()
+
+
+async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
+    registry = Registry(f"Anchorline {verifier.node.role}", CLIENT_VERSION, verifier.metrics)
+    Reads(verifier.node).register(registry)
+    Eth(verifier.node).register(registry)
+    config = verifier.config.rpc
+
+    def problem() -> str:
+        return verifier.problem
+
+    await serve_rpc(config, registry, metrics=verifier.metrics, problem=problem, task_status=task_status)
+
+
+async def derive(verifier: Verifier) -> None:
+    """Follow L1 for ever: step while there is something, else wait for the next poll."""
+    while True:
+        try:
+            more = await verifier.pipeline.step()
+            await refresh_from_l1(verifier)
+        except Temporary as error:
+            await _complain(verifier, error)
+            continue
+        verifier.failures = 0
+        verifier.problem = ""
+        verifier.metrics.l1_unreachable.set(0)
+        verifier.metrics.derivation_idle.set(0 if more else 1)
+        if not more:
+            await trio.sleep(verifier.config.l1.poll_ms / 1000)
+
+
+async def _complain(verifier: Verifier, error: Temporary) -> None:
+    verifier.failures += 1
+    verifier.metrics.derivation_errors.labels("temporary").inc()
+    level = log.error if verifier.failures >= LOUD_AFTER else log.warning
+    level("l1_unusable", failures=verifier.failures, reason=str(error), what_to_do="check l1.rpc: nothing is watched")
+    if verifier.failures >= LOUD_AFTER:
+        verifier.metrics.l1_unreachable.set(1)
+        verifier.problem = f"L1 cannot be used: {error}"
+    await trio.sleep(min(BACKOFF_MAX_S, verifier.config.l1.poll_ms / 1000 * 2 ** min(verifier.failures, 10)))
+
+
+async def refresh_from_l1(verifier: Verifier) -> None:
+    """Move the heads that L1 decides."""
+    head = await verifier.client.head("latest")
+    block = await verifier.client.block(max(0, head.number - verifier.config.l1.confirmations))
+    refresh(verifier, 0 if block is None else block.timestamp)
+    verifier.metrics.set_ref("l1", "latest", head.number, head.timestamp, head.timestamp)
+
+
+def refresh(verifier: Verifier, l1_time: int) -> None:
+    """Safe is what has been derived; finalized what no proof can drop any more at an L1 time (seconds)."""
+    node, chain = verifier.node, verifier.chain
+    node.engine = verifier.pipeline.engine
+    node.heads.safe = chain.head.number
+    record = chain.last_batch()
+    while record is not None and record.header is not None:
+        if record.header.posted_at + verifier.contract.challenge_window_s < l1_time:
+            node.heads.finalized = max(min(node.heads.finalized, chain.head.number), record.last_block)
+            break
+        if record.last_block <= node.heads.finalized:
+            break
+        record = chain.batch(record.number - 1)
+    metrics = verifier.metrics
+    for kind, block in (("safe", node.heads.safe), ("finalized", node.heads.finalized)):
+        header = chain.header(block)
+        if header is not None:
+            metrics.set_ref("l2", kind, block, header.time // 1000, max(l1_time, header.time // 1000))
+    metrics.last_valid_batch.set(verifier.pipeline.progress.agreed)
+
+
+def status_extra(verifier: Verifier) -> dict[str, Any]:
+    """What a verifier adds to al_status."""
+    progress = verifier.pipeline.progress
+    return {
+        "l1": {"head": progress.l1_head, "derived": progress.l1_derived},
+        "batches": {
+            "agreed": progress.agreed, "disagreed": progress.disagreed, "skipped": progress.skipped,
+            "dropped": progress.dropped, "disputed": _dispute(progress.disputed),
+        },
+        "roots": {"agreed": progress.roots, "disagreed": progress.disagreed},
+        "l1_reorgs": progress.reorgs,
+        "problem": verifier.problem,
+    }
+
+
+def _dispute(dispute: Dispute | None) -> dict[str, Any] | None:
+    if dispute is None:
+        return None
+    return {"batch": dispute.batch.header.number, "chunk": dispute.chunk, "kind": dispute.kind.value,
+            "reason": dispute.reason}
+
+
+async def _with_patience(ask: Callable[[], Awaitable[Contract]]) -> Contract:
+    """L1 may start after us: try for a minute before giving up. Raises the last Temporary."""
+    for attempt in range(8):
+        try:
+            return await ask()
+        except Temporary as error:
+            log.warning("l1_unusable", reason=str(error), attempt=attempt + 1, of=8)
+            last = error
+        await trio.sleep(min(15.0, 0.5 * 2**attempt))
+    raise last
