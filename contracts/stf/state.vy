@@ -52,7 +52,7 @@ work: transient(uint256)
 proof: transient(uint256)
 leaves: transient(uint256)
 transactions: transient(uint256)
-# the leaf found last of each kind: id + 1 above bit 128, its handle below. What is found here has been touched.
+# the leaf found last of each kind: id + 1 above bit 128, what was returned for it below. It has been touched.
 last_account: transient(uint256)
 last_market: transient(uint256)
 last_boards: transient(uint256)
@@ -295,7 +295,7 @@ def open_account(owner: uint256) -> uint256:
 
 @internal
 def _account(account: uint256) -> uint256:
-    """@return the account's leaf."""
+    """@return the account's leaf in the lowest 64 bits, the word of its first position slot above."""
     last: uint256 = self.last_account
     if last >> 128 == unsafe_add(account, 1):
         return last & (2**128 - 1)
@@ -304,8 +304,9 @@ def _account(account: uint256) -> uint256:
     leaf, first = trie.touch(self.account_key(account))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
-    self.last_account = unsafe_add(account, 1) << 128 | leaf
-    return leaf
+    found: uint256 = self._position_at(trie.get_word(leaf, 0), 0) << 64 | leaf
+    self.last_account = unsafe_add(account, 1) << 128 | found
+    return found
 
 
 @pure
@@ -320,13 +321,13 @@ def _position_at(head: uint256, index: uint256) -> uint256:
 @internal
 def get_collateral(account: uint256) -> int256:
     """@return micro-USD, signed."""
-    return self._signed(trie.get_word(self._account(account), 0), 168)
+    return self._signed(trie.get_word(self._account(account) & M64, 0), 168)
 
 
 @internal
 def add_collateral(account: uint256, amount: int256):
     """@param amount micro-USD, signed."""
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     head: uint256 = trie.get_word(leaf, 0)
     collateral: int256 = self._signed(head, 168) + amount
     trie.set_word(leaf, 0, head & ~(M64 << 168) | (self._bits(collateral) & M64) << 168)
@@ -335,12 +336,12 @@ def add_collateral(account: uint256, amount: int256):
 
 @internal
 def get_open_orders(account: uint256) -> uint256:
-    return (trie.get_word(self._account(account), 0) >> 24) & M16
+    return (trie.get_word(self._account(account) & M64, 0) >> 24) & M16
 
 
 @internal
 def add_open_orders(account: uint256, count: int256):
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     head: uint256 = trie.get_word(leaf, 0)
     orders: uint256 = convert(convert((head >> 24) & M16, int256) + count, uint256)
     trie.set_word(leaf, 0, head & ~(M16 << 24) | orders << 24)
@@ -348,13 +349,13 @@ def add_open_orders(account: uint256, count: int256):
 
 @internal
 def get_key_count(account: uint256) -> uint256:
-    return (trie.get_word(self._account(account), 0) >> 16) & 255
+    return (trie.get_word(self._account(account) & M64, 0) >> 16) & 255
 
 
 @internal
 def get_key(account: uint256, slot: uint256) -> types.Key:
     """@return the key slot, or an empty one where none is set."""
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     if slot >= (trie.get_word(leaf, 0) >> 16) & 255:
         return empty(types.Key)
     at: uint256 = params.ACCOUNT_WORDS + params.KEY_WORDS * slot
@@ -366,7 +367,7 @@ def get_key(account: uint256, slot: uint256) -> types.Key:
 @internal
 def set_key(account: uint256, slot: uint256, key: types.Key):
     """@notice Writes a slot; slots between the last used one and this become empty ones."""
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     head: uint256 = trie.get_word(leaf, 0)
     if slot >= (head >> 16) & 255:
         self._grow_keys(leaf, head, unsafe_add(slot, 1))
@@ -389,20 +390,22 @@ def _grow_keys(leaf: uint256, head: uint256, keys: uint256):
     for at: uint256 in range(old_at, new_at, bound=params.KEY_WORDS * params.KEYS_MAX):
         trie.set_word(leaf, at, 0)
     trie.set_word(leaf, 0, new_head)
+    self.last_account = 0  # its positions have moved
 
 
 @internal
 def get_position_count(account: uint256) -> uint256:
-    return (trie.get_word(self._account(account), 0) >> 8) & 255
+    return (trie.get_word(self._account(account) & M64, 0) >> 8) & 255
 
 
 @internal
 def find_position(account: uint256, market: uint256) -> uint256:
     """@return index of the account's position slot in a market, or NO_INDEX."""
-    leaf: uint256 = self._account(account)
-    head: uint256 = trie.get_word(leaf, 0)
-    cell: uint256 = unsafe_add(leaf, unsafe_add(trie.WORDS + 2, self._position_at(head, 0)))  # third word of a slot
-    for index: uint256 in range((head >> 8) & 255, bound=params.POSITIONS_MAX):
+    found: uint256 = self._account(account)
+    cell: uint256 = unsafe_add(found & M64, trie.WORDS)
+    count: uint256 = (trie.cells[cell] >> 8) & 255
+    cell = unsafe_add(cell, unsafe_add(2, found >> 64))  # third word of the first slot
+    for index: uint256 in range(count, bound=params.POSITIONS_MAX):
         if (trie.cells[cell] >> 16) & M16 == market:
             return index
         cell = unsafe_add(cell, params.POSITION_WORDS)
@@ -411,27 +414,30 @@ def find_position(account: uint256, market: uint256) -> uint256:
 
 @internal
 def get_position(account: uint256, index: uint256) -> types.Position:
-    leaf: uint256 = self._account(account)
-    words: uint256[3] = trie.get_three(leaf, self._position_at(trie.get_word(leaf, 0), index))
+    found: uint256 = self._account(account)
+    cell: uint256 = unsafe_add(unsafe_add(found & M64, found >> 64), unsafe_add(trie.WORDS, unsafe_mul(params.POSITION_WORDS, index)))
+    first: uint256 = trie.cells[cell]
+    second: uint256 = trie.cells[unsafe_add(cell, 1)]
+    third: uint256 = trie.cells[unsafe_add(cell, 2)]
     return types.Position(
-        size=convert(convert(words[0], bytes32), int256) >> 192,
-        cost=convert(convert(words[0] << 64, bytes32), int256) >> 192,
-        funding=convert(convert(words[0] << 128, bytes32), int256) >> 192,
-        loss=convert(convert(words[0] << 192, bytes32), int256) >> 192,
-        buy_lots=words[1] >> 192,
-        sell_lots=(words[1] >> 128) & M64,
-        buy_notional=(words[1] >> 64) & M64,
-        sell_notional=words[1] & M64,
-        min_seq=(words[2] >> 96) & M64,
-        market=(words[2] >> 16) & M16,
-        open_orders=words[2] & M16,
-        reduce_lots=(words[2] >> 32) & M64,
+        size=convert(convert(first, bytes32), int256) >> 192,
+        cost=convert(convert(first << 64, bytes32), int256) >> 192,
+        funding=convert(convert(first << 128, bytes32), int256) >> 192,
+        loss=convert(convert(first << 192, bytes32), int256) >> 192,
+        buy_lots=second >> 192,
+        sell_lots=(second >> 128) & M64,
+        buy_notional=(second >> 64) & M64,
+        sell_notional=second & M64,
+        min_seq=(third >> 96) & M64,
+        market=(third >> 16) & M16,
+        open_orders=third & M16,
+        reduce_lots=(third >> 32) & M64,
     )
 
 
 @internal
 def set_position(account: uint256, index: uint256, position: types.Position):
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     at: uint256 = self._position_at(trie.get_word(leaf, 0), index)
     first: uint256 = trie.get_word(leaf, at)
     # fields of 64 bits: products stay inside 126 bits
@@ -447,7 +453,7 @@ def set_position(account: uint256, index: uint256, position: types.Position):
 @internal
 def add_position(account: uint256, position: types.Position) -> uint256:
     """@notice Appends a position slot. @return its index."""
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     head: uint256 = trie.get_word(leaf, 0)
     index: uint256 = (head >> 8) & 255
     trie.set_size(leaf, trie.get_size(leaf) + params.POSITION_WORDS)
@@ -459,7 +465,7 @@ def add_position(account: uint256, position: types.Position) -> uint256:
 @internal
 def remove_position(account: uint256, index: uint256):
     """@notice Frees an empty slot; the last one moves into its place."""
-    leaf: uint256 = self._account(account)
+    leaf: uint256 = self._account(account) & M64
     head: uint256 = trie.get_word(leaf, 0)
     at: uint256 = self._position_at(head, index)
     first: uint256 = trie.get_word(leaf, at)
@@ -631,25 +637,27 @@ def get_board(market: uint256) -> types.Board:
     if market >= params.MARKETS_MAX:
         return empty(types.Board)
     # words beyond the leaf's size are 0
-    words: uint256[3] = trie.get_three(
-        self._boards(market // params.BOARD_MARKETS), unsafe_mul(params.BOARD_WORDS, market % params.BOARD_MARKETS)
-    )
+    cell: uint256 = unsafe_add(unsafe_mul(params.BOARD_WORDS, market % params.BOARD_MARKETS), trie.WORDS)
+    cell = unsafe_add(cell, self._boards(market // params.BOARD_MARKETS))
+    first: uint256 = trie.cells[cell]
+    second: uint256 = trie.cells[unsafe_add(cell, 1)]
+    third: uint256 = trie.cells[unsafe_add(cell, 2)]
     return types.Board(
-        mark=words[0] >> 216,
-        mark_time=(words[0] >> 168) & M48,
-        tick_value=(words[0] >> 136) & M32,
-        status=(words[0] >> 128) & 255,
-        mm_base=(words[0] >> 104) & M24,
-        mm_cap=(words[0] >> 80) & M24,
-        im_base=(words[0] >> 56) & M24,
-        im_cap=(words[0] >> 32) & M24,
-        stale_ms=words[0] & M32,
-        funding=convert(convert(words[1], bytes32), int256) >> 192,
-        loss_long=convert(convert(words[1] << 64, bytes32), int256) >> 192,
-        loss_short=convert(convert(words[1] << 128, bytes32), int256) >> 192,
-        impact=words[1] & M64,
-        variance=words[2] >> 192,
-        addon=(words[2] >> 128) & M64,
+        mark=first >> 216,
+        mark_time=(first >> 168) & M48,
+        tick_value=(first >> 136) & M32,
+        status=(first >> 128) & 255,
+        mm_base=(first >> 104) & M24,
+        mm_cap=(first >> 80) & M24,
+        im_base=(first >> 56) & M24,
+        im_cap=(first >> 32) & M24,
+        stale_ms=first & M32,
+        funding=convert(convert(second, bytes32), int256) >> 192,
+        loss_long=convert(convert(second << 64, bytes32), int256) >> 192,
+        loss_short=convert(convert(second << 128, bytes32), int256) >> 192,
+        impact=second & M64,
+        variance=third >> 192,
+        addon=(third >> 128) & M64,
     )
 
 

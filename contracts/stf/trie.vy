@@ -127,15 +127,6 @@ def get_word(leaf: uint256, word: uint256) -> uint256:
     return self.cells[unsafe_add(leaf, unsafe_add(word, WORDS))]
 
 
-@view
-@internal
-def get_three(leaf: uint256, word: uint256) -> uint256[3]:
-    """@return three words in a row, 0 at or beyond the leaf's size. word < 38."""
-    assert word < MAX_WORDS - 2
-    cell: uint256 = unsafe_add(leaf, unsafe_add(word, WORDS))
-    return [self.cells[cell], self.cells[unsafe_add(cell, 1)], self.cells[unsafe_add(cell, 2)]]
-
-
 @internal
 def set_three(leaf: uint256, word: uint256, content: uint256[3]):
     """@dev Like `set_word`, for three words in a row."""
