@@ -20,7 +20,7 @@ keccak = encoding.keccak
 
 
 class RollupWorld(World):
-    """The rules' test world on top of a deployed Rollup: what it enqueues are L1 transactions, what it cuts can be posted."""
+    """The rules' test world on a deployed Rollup: its messages are L1 transactions, and what it cuts can be posted."""
 
     def __init__(self) -> None:
         self.evm = Evm()
@@ -78,7 +78,7 @@ class RollupWorld(World):
         self.states.append(after)
 
     def batch(self, **overrides: Any) -> PostBatch:
-        """The chunks since the last batch, as an honest batch with parts overridden. ``roots`` defaults to the right ones."""
+        """The chunks since the last batch, as an honest batch with parts overridden."""
         if self.open_bytes:
             self.cut()
         chunks = tuple(self.chunks[self.taken :])

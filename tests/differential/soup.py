@@ -1,0 +1,411 @@
+"""Random histories: traders, publishers, an operator and vandals, drawn from one seed.
+
+`Soup(court, seed).run(chunks)` lets them act until that many chunks were compared: honest ones, which the history goes on
+from, and spoiled ones (cut short, extended, shuffled, overfull), which are only judged. Prices move, so accounts fall
+under maintenance and are liquidated; clocks jump, so prices go stale and orders expire.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from coincurve import PrivateKey
+
+from node.stf import encoding
+from node.stf.params import CHUNK_TXS_MAX
+from node.stf.state import decode_order
+from node.stf.transition import InvalidChunk
+from node.stf.types import (
+    ADMIN,
+    ANCHOR_NOTICE,
+    BUY,
+    CANCEL,
+    DEPOSIT,
+    FOK,
+    FORCED,
+    GTC,
+    IOC,
+    POST_ONLY,
+    ROLLBACK_NOTICE,
+    Action,
+    Receipt,
+)
+from tests.differential.chunks import DifferentialWorld
+from tests.differential.harness import Court
+from tests.stf.world import address, cancel, cancel_all, configure_market, limit, message, private_key, sign
+
+MARKETS = {
+    0: {"fees": (500, 100)},
+    1: {"tick_value": 3, "quorum": 2, "oi_cap": 4_000, "fees": (700, 0), "impact": 0},
+    2: {"tick_value": 100, "oi_cap": 1_000_000, "min_notional": 50_000_000, "band": 20_000, "penalty": 30_000},
+    9: {"tick_value": 1, "mm": (50_000, 200_000), "im": (60_000, 300_000), "quorum": 1, "stale_ms": 90_000},
+}
+START_PRICE = 600_000
+FAR = 200_000_000
+
+
+class Soup:
+    """One history. Everything it does follows from the seed."""
+
+    def __init__(self, court: Court, seed: int) -> None:
+        self.rnd = random.Random(seed)
+        self.world = DifferentialWorld(court)
+        self.prices = dict.fromkeys(MARKETS, START_PRICE)
+        self.trading_keys: dict[tuple[int, int], PrivateKey] = {}
+        self.transactions: list[bytes] = []  # of the open chunk
+        self.past: list[bytes] = []
+        self._open_markets_and_accounts()
+
+    def run(self, chunks: int) -> None:
+        """Act until ``chunks`` more were compared."""
+        goal = len(self.world.verdicts) + chunks
+        while len(self.world.verdicts) < goal:
+            for _ in range(self.rnd.choice((1, 2, 4, 8, 16))):
+                self.act()
+            if self.world.open_bytes:
+                self._spoil()
+                self.cut()
+            assert self.world.conserved()
+
+    def act(self) -> None:
+        """One thing happens."""
+        acts: list[tuple[Callable[[], object], int]] = [
+            (self.trade, 40),
+            (self.sign_badly, 8),
+            (self.publish, 12),
+            (self.publish_badly, 3),
+            (self.tick, 6),
+            (self.resume, 5),
+            (self.liquidate, 8),
+            (self.withdraw, 5),
+            (self.set_key, 4),
+            (self.l1_message, 10),
+        ]
+        act = self.rnd.choices([a for a, _ in acts], [weight for _, weight in acts])[0]
+        act()
+
+    def cut(self) -> None:
+        self.world.cut()
+        self.past = (self.past + self.transactions)[-40:]
+        self.transactions = []
+
+    def send(self, transaction: bytes) -> Receipt | None:
+        """Execute, after a cut if the chunk has no room. None if the rules could not take it at all."""
+        world = self.world
+        if transaction[:1] == b"\x09" and world.open_bytes:
+            self.cut()
+        for _ in range(2):
+            before = world.open_bytes
+            try:
+                receipt = world.engine.execute(transaction)
+            except InvalidChunk:
+                if not before:
+                    return None
+                self.cut()
+                continue
+            world._open += transaction
+            self.transactions.append(transaction)
+            return receipt
+        return None
+
+    # --- traders ------------------------------------------------------------------------------------------------------
+
+    def account(self) -> int:
+        return self.rnd.choice(list(self.world.keys))
+
+    def market(self) -> int:
+        return self.rnd.choice(list(MARKETS)) if self.rnd.random() < 0.95 else self.rnd.choice((3, 8, 31, 40, 65_535))
+
+    def trade(self) -> None:
+        account = self.account()
+        market = self.market()
+        listed = []
+        for _ in range(self.rnd.choice((1, 1, 1, 2, 3, 6, 20))):
+            if self.rnd.random() < 0.1:
+                market = self.market()
+            listed.append(self.action(market))
+        slots = [slot for owner, slot in self.trading_keys if owner == account]
+        if slots and self.rnd.random() < 0.3:
+            slot = self.rnd.choice(slots)
+            self.send(self.signed(account, listed, key=self.trading_keys[(account, slot)], slot=slot))
+        else:
+            self.send(self.signed(account, listed))
+
+    def action(self, market: int) -> Action:
+        dice = self.rnd.random()
+        if dice < 0.10:
+            return self.cancel_some(market)
+        if dice < 0.15:
+            return cancel_all(market)
+        price = self.prices.get(market, START_PRICE)
+        side = self.rnd.randrange(2)
+        offset = round(price * self.rnd.choice((0.0005, 0.001, 0.004, 0.03)) * self.rnd.uniform(-0.5, 1))
+        price += -offset if side == BUY else offset
+        lots = self.rnd.choice((1, 5, 20, 100, 100, 400, 2_000, 9_000))
+        order = limit(market, side, price, lots, self.rnd.randrange(1, 9))
+        order.tif = self.rnd.choice((GTC, GTC, GTC, GTC, IOC, IOC, POST_ONLY, FOK if dice > 0.97 else GTC))
+        if self.rnd.random() < 0.15:
+            order.expiry = max(1, self.world.time + self.rnd.choice((-1, 1, 500, 5_000, 60_000, 2**48)))
+        self.odd(order)
+        return order
+
+    def odd(self, order: Action) -> None:
+        """Rarely something that no sane client sends."""
+        dice = self.rnd.random()
+        if dice < 0.01:
+            order.price = self.rnd.choice((0, 1, 2**32 - 1))
+        elif dice < 0.02:
+            order.lots = self.rnd.choice((0, 2**40 - 1, 2**40, 2**64 - 1))
+        elif dice < 0.025:
+            order.reduce_only = 1
+        elif dice < 0.03:
+            order.client_id = 2**64 - 1
+
+    def cancel_some(self, market: int) -> Action:
+        keys = list(self.world.trie.keys(b"O"))
+        if not keys or self.rnd.random() < 0.1:
+            return cancel(market, self.rnd.randrange(2), START_PRICE, self.rnd.randrange(9), 1)
+        key = self.rnd.choice(keys)
+        value = self.world.trie.get(key)
+        assert value is not None
+        place, side = int.from_bytes(key[4:8], "big"), key[3]
+        price = place if side else 2**32 - 1 - place
+        client_id = decode_order(value).client_id
+        return cancel(int.from_bytes(key[1:3], "big"), side, price, int.from_bytes(key[8:16], "big"), client_id)
+
+    def signed(
+        self,
+        account: int,
+        listed: list[Action],
+        *,
+        key: PrivateKey | None = None,
+        slot: int = 0,
+        nonce: int | None = None,
+        expiry: int | None = None,
+        base: int | None = None,
+    ) -> bytes:
+        world = self.world
+        world.engine.bind()
+        nonce = world.next_nonce(account, slot) if nonce is None else nonce
+        expiry = world.time + 60_000 if expiry is None else expiry
+        digest = encoding.actions_digest(account, slot, nonce, expiry, listed)
+        signature = sign(key or world.keys.get(account) or private_key("stranger"), digest)
+        base = world.time if base is None else base
+        return encoding.write_actions(account, slot, nonce, expiry, listed, signature, base)
+
+    def sign_badly(self) -> None:
+        account, now = self.account(), self.world.time
+        listed = [self.action(self.market())]
+        high = self.world.nonces.get((account, 0), now)
+        kind = self.rnd.randrange(10)
+        if kind == 0 and self.past:
+            past = [tx for tx in self.past + self.transactions if tx[0] in (1, 3, 4)]
+            transaction = self.rnd.choice(past) if past else b""
+        elif kind == 1:
+            transaction = self.signed(account, listed, key=private_key("stranger"))
+        elif kind == 2:
+            transaction = self.signed(self.rnd.choice((0, 77, 2**32 - 1, 2**32, 2**64 - 1)), listed, nonce=now)
+        elif kind == 3:
+            transaction = self.signed(account, listed, slot=self.rnd.randrange(1, 8))
+        elif kind == 4:
+            transaction = self.signed(account, listed, expiry=now - 1)
+        elif kind == 5:
+            transaction = self.signed(account, listed, expiry=now + FAR)
+        elif kind == 6:
+            transaction = self.signed(account, listed, nonce=now + 61_000)
+        elif kind == 7:
+            transaction = self.signed(account, listed, nonce=max(0, high - self.rnd.randrange(200)))
+        elif kind == 8:
+            transaction = self.signed(account, listed)[:-64] + self.rnd.choice((bytes(64), b"\xff" * 64, b"\x01" * 64))
+        else:
+            transaction = self.signed(account, listed, nonce=self.rnd.randrange(1000))
+        if transaction:
+            self.send(transaction)
+
+    def resume(self) -> None:
+        self.send(encoding.write_continue(self.market()))
+
+    def liquidate(self) -> None:
+        market = self.market()
+        accounts = list(self.world.keys) if self.rnd.random() < 0.5 else [self.account()]
+        for account in accounts[:4]:
+            self.send(encoding.write_liquidate(account, market))
+        if self.rnd.random() < 0.1:
+            self.send(encoding.write_liquidate(self.rnd.choice((0, 99)), market))
+
+    def withdraw(self) -> None:
+        world, account = self.world, self.account()
+        amount = self.rnd.choice((0, 1, 1_000_000, 50_000_000, 10**10, 2**62, 2**64 - 1))
+        recipient = self.rnd.choice((0xBEEF, 0xBEEF, 0xBEEF, 0))
+        world.engine.bind()
+        nonce, expiry = world.next_nonce(account, 0), world.time + 60_000
+        digest = encoding.withdraw_digest(account, nonce, expiry, recipient, amount)
+        signature = sign(world.keys[account], digest)
+        self.send(encoding.write_withdraw(account, nonce, expiry, recipient, amount, signature, world.time))
+
+    def set_key(self) -> None:
+        world, account = self.world, self.account()
+        slot = self.rnd.choice((0, 1, 1, 2, 3, 3, 4, 255))
+        key = private_key(f"trading {account} {slot} {self.rnd.randrange(3)}")
+        named = self.rnd.choice((address(key), address(key), address(key), 0))
+        key_expiry = self.rnd.choice((0, 0, world.time + 20_000, world.time - 1, 2**48, 2**64 - 1))
+        world.engine.bind()
+        nonce, expiry = world.next_nonce(account, 0), world.time + 60_000
+        digest = encoding.set_key_digest(account, nonce, expiry, slot, named, key_expiry)
+        signature = sign(world.keys[account], digest)
+        receipt = self.send(
+            encoding.write_set_key(account, slot, nonce, expiry, named, key_expiry, signature, world.time)
+        )
+        if receipt is not None and receipt.status == 0:
+            self.trading_keys[(account, slot)] = key
+            world.nonces[(account, slot)] = world.time
+
+    # --- prices and time ----------------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        shock = self.rnd.random() < 0.15
+        for market in self.rnd.sample(list(MARKETS), self.rnd.randrange(1, len(MARKETS) + 1)):
+            span = 0.06 if shock else 0.01
+            moved = round(self.prices[market] * (1 + self.rnd.uniform(-span, span)))
+            self.prices[market] = min(max(moved, 300_000), 1_200_000)
+        if self.rnd.random() < 0.5:
+            self.send(encoding.write_block(self.rnd.randrange(1, 2_000)))
+        for slot in self.rnd.choice(((0, 1, 2), (0, 1, 2), (0, 1, 2), (0, 2), (1,))):
+            self.price(slot, self.world.publishers[slot], self.world.time - self.rnd.choice((0, 0, 1, 40)))
+
+    def price(self, slot: int, key: PrivateKey, time: int, markets: dict[int, int] | None = None) -> None:
+        prices = markets or {m: max(1, p + self.rnd.randrange(-20, 21)) for m, p in self.prices.items()}
+        self.world.engine.bind()
+        digest = encoding.oracle_price_digest(slot, time, list(prices), list(prices.values()))
+        args = (slot, time, list(prices), list(prices.values()), sign(key, digest), self.world.time)
+        self.send(encoding.write_oracle_price(*args))
+
+    def publish_badly(self) -> None:
+        now, keys = self.world.time, self.world.publishers
+        kind = self.rnd.randrange(7)
+        if kind == 0:
+            self.price(0, keys[1], now)
+        elif kind == 1:
+            self.price(self.rnd.choice((5, 8, 200)), keys[0], now)
+        elif kind == 2:
+            self.price(0, keys[0], now + self.rnd.choice((1, 2**48)))
+        elif kind == 3:
+            self.price(0, keys[0], now - 10**6)
+        elif kind == 4:
+            self.price(0, keys[0], now, {0: 0, 1: START_PRICE})
+        elif kind == 5:
+            self.price(0, keys[0], now, {3: 5, 40: 6, 65_535: 7})
+        else:
+            self.send(encoding.write_oracle_price(0, now, [0], [1], bytes(64), now))
+
+    def tick(self) -> None:
+        self.send(encoding.write_block(self.rnd.choice((1, 1, 10, 1_000, 5_000, 31_000, 95_000))))
+
+    # --- L1 -----------------------------------------------------------------------------------------------------------
+
+    def l1_message(self) -> None:
+        """Enqueue a message; consume it at once, or later with others, or find none."""
+        if self.rnd.random() < 0.9:
+            kind, payload = self.message()
+            time = self.world.time // 1000 + self.rnd.choice((-5, 0, 0, 1))
+            sender = self.rnd.getrandbits(160)
+            self.world.inbox.append(message(kind, payload, max(0, time), sender))
+        if self.rnd.random() < 0.8:
+            self.send(encoding.INBOX_TX)
+
+    def message(self) -> tuple[int, bytes]:
+        kind = self.rnd.randrange(12)
+        if kind < 3:
+            return DEPOSIT, self.deposit()
+        if kind < 7:
+            return FORCED, self.forced()
+        if kind == 7:
+            return self.rnd.choice((ANCHOR_NOTICE, ROLLBACK_NOTICE)), self.rnd.randbytes(self.rnd.choice((16, 16, 15)))
+        if kind < 10:
+            return ADMIN, self.administer()
+        return self.rnd.randrange(256), self.rnd.randbytes(self.rnd.choice((0, 1, 32, 300, 1_024)))
+
+    def deposit(self) -> bytes:
+        account = self.rnd.choice((0, self.account(), 2**32 - 1))
+        owner = self.rnd.choice((address(private_key("late")), 0))
+        amount = self.rnd.choice((1, 10**6, 10**9, 0, 2**62, 2**64 - 1))
+        payload = account.to_bytes(4, "big") + owner.to_bytes(20, "big") + amount.to_bytes(8, "big")
+        return payload if self.rnd.random() < 0.9 else payload + b"\x00"
+
+    def forced(self) -> bytes:
+        dice = self.rnd.randrange(8)
+        if dice < 4:
+            listed = [self.action(self.market()) for _ in range(self.rnd.choice((1, 1, 3, 8)))]
+            return self.signed(self.account(), listed, base=0)
+        if dice == 4:
+            return encoding.write_liquidate(self.account(), self.market())
+        if dice == 5:
+            return encoding.write_continue(self.market())
+        if dice == 6:
+            return self.rnd.choice((b"", b"\x08", b"\x09\x01", b"\x07", b"\x05\x00", b"\x02\x80", b"\x01" * 30))
+        return self.rnd.randbytes(self.rnd.randrange(1, 80))
+
+    def administer(self) -> bytes:
+        market = self.rnd.choice((*MARKETS, 5, 31, 32))
+        if self.rnd.random() < 0.3:
+            slot = self.rnd.choice((0, 1, 2, 3, 7, 8))
+            named = address(self.world.publishers[slot % 3])
+            return b"\x02" + market.to_bytes(2, "big") + bytes((slot,)) + named.to_bytes(20, "big")
+        parameters = dict(MARKETS.get(market, {"tick_value": 7}))
+        status = self.rnd.choice((1, 1, 1, 1, 2, 3))
+        if self.rnd.random() < 0.3:
+            odd = self.rnd.choice(
+                ("oi_cap", "min_notional", "stale_ms", "quorum", "band", "penalty", "tick_value", "impact")
+            )
+            parameters[odd] = self.rnd.choice((0, 1, 9, 255))
+            status = self.rnd.choice((0, 1, 2, 3, 4))
+        payload = configure_market(market, **parameters, status=status)
+        return payload if self.rnd.random() < 0.95 else payload[:-1]
+
+    # --- spoiled chunks -----------------------------------------------------------------------------------------------
+
+    def _spoil(self) -> None:
+        """Judge a variant of the open chunk."""
+        chunk, rnd = self.world.open_bytes, self.rnd
+        kind = rnd.randrange(12)
+        cursor_end = None
+        if kind == 0:
+            chunk = chunk[: rnd.randrange(len(chunk) + 1)]
+        elif kind == 1:
+            chunk += rnd.randbytes(rnd.randrange(1, 40))
+        elif kind == 2:
+            at = rnd.randrange(len(chunk))
+            chunk = chunk[:at] + bytes((chunk[at] ^ 1 << rnd.randrange(8),)) + chunk[at + 1 :]
+        elif kind == 3:
+            chunk = b"".join(rnd.sample(self.transactions, len(self.transactions)))
+        elif kind == 4:
+            chunk += rnd.choice(self.transactions) * rnd.choice((1, 1, 2, 40))
+        elif kind == 5:
+            chunk += encoding.INBOX_TX * rnd.choice((1, CHUNK_TXS_MAX, 300))
+            cursor_end = self.world.engine.globals.cursor
+        elif kind == 6:
+            cursor_end = max(0, self.world.engine.globals.cursor - 1)
+        elif kind == 7:
+            chunk += bytes(self._crowd())
+        else:
+            return
+        self.world.judge(chunk, cursor_end)
+
+    def _crowd(self) -> bytes:
+        """Transactions until no room is left, whatever limit it is that they meet."""
+        rest = bytearray()
+        while len(rest) < 9_000:
+            listed = [self.action(self.market()) for _ in range(self.rnd.choice((1, 4, 20)))]
+            rest += self.signed(self.account(), listed, nonce=self.world.time)
+        return bytes(rest)
+
+    def _open_markets_and_accounts(self) -> None:
+        world = self.world
+        world.block(world.l1_time * 1000)
+        for market, parameters in MARKETS.items():
+            world.create_market(market, **parameters)
+        for number, amount in enumerate((10**10, 10**10, 10**10, 3 * 10**9, 10**9, 4 * 10**8, 10**8, 10**7)):
+            world.deposit(f"trader {number}", amount)
+        world.price(self.prices)
+        world.cut()
