@@ -257,6 +257,18 @@ def normal(value: Any) -> Any:
     return json.loads(json.dumps(value, default=bytes.hex).lower())
 
 
+async def test_a_full_block_makes_a_sender_wait_in_order() -> None:
+    async with l1_chain("embedded", gas_limit=17_000_000) as chain:
+        await chain.automine(False)
+        first = await chain.client.send_raw(transfer(1, 0, gas=16_700_000, maxPriorityFeePerGas=3 * GWEI))
+        waiting = [await chain.client.send_raw(transfer(0, 0, gas=16_700_000)),
+                   await chain.client.send_raw(transfer(0, 1))]
+        await chain.mine()
+        assert await head_txs(chain) == [first]
+        await chain.mine()
+        assert await head_txs(chain) == waiting
+
+
 async def test_nonce_gaps_wait_and_replacements_need_ten_percent() -> None:
     async with l1_chain("embedded") as chain:
         await chain.automine(False)

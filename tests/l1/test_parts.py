@@ -230,11 +230,15 @@ def test_garbage_collection_keeps_exactly_what_roots_reach() -> None:
     evm = PyEvm(1)
     root = BLANK_ROOT
     roots = []
-    for number in range(1, 60):
-        root = evm.set_balance(root, keccak(bytes([number]))[:20], number)
+    holders = {keccak(number.to_bytes(2, "big"))[:20]: number for number in range(1, 300)}
+    for address, balance in holders.items():
+        root = evm.set_balance(root, address, balance)
         roots.append(root)
     before = len(evm.nodes)
     assert sweep(evm.nodes, {roots[-1], roots[-2]}) > 0
+    for address, balance in holders.items():
+        assert evm.account(roots[-1], address).balance == balance
+        assert evm.account(roots[-2], address).balance == (balance if balance < 299 else 0)
     assert set(evm.nodes) == reachable(evm.nodes, {roots[-1], roots[-2]}) and len(evm.nodes) < before
     assert sweep(evm.nodes, {roots[-1], roots[-2]}) == 0
     with pytest.raises(L1RpcError, match="older than the kept history"):
