@@ -65,14 +65,13 @@ def use_nonce(account: uint256, slot: uint256, key: types.Key, nonce: uint256) -
 
 @internal
 def set_key(account: uint256, slot: uint256, key_address: uint256, expiry: uint256) -> uint256:
-    """@notice Sets or (address 0) disables a trade-only slot. Its nonce window starts at the current L2 time."""
+    """@notice Sets or (address 0) disables a trade-only slot: nothing signed for it before can be used again."""
     if slot == 0 or slot >= params.KEYS_MAX:
         return types.BAD_SLOT
     if expiry > params.TIME_MAX:
         return types.BAD_TIME
-    key: types.Key = types.Key(
-        address=key_address, expiry=expiry, nonce_high=state.get_time(), nonce_map=params.U64_MAX
-    )
+    start: uint256 = max(state.get_time(), (state.get_key(account, slot)).nonce_high)
+    key: types.Key = types.Key(address=key_address, expiry=expiry, nonce_high=start, nonce_map=params.U64_MAX)
     state.set_key(account, slot, key)
     return types.OK
 

@@ -60,12 +60,17 @@ def use_nonce(account: int, slot: int, key: Key, nonce: int) -> Status:
 
 
 def set_key(account: int, slot: int, address: int, expiry: int) -> Status:
-    """Set or (address 0) disable a trade-only slot. Its nonce window starts at the current L2 time."""
+    """Set or (address 0) disable a trade-only slot.
+
+    Its nonce window starts at the current L2 time, or at the slot's highest nonce if that is later (nonces may be a
+    minute ahead), so nothing that was signed for the slot before can be used again.
+    """
     if slot == 0 or slot >= KEYS_MAX:
         return Status.BAD_SLOT
     if expiry > TIME_MAX:
         return Status.BAD_TIME
-    key = Key(address=address, expiry=expiry, nonce_high=state.get_time(), nonce_map=U64_MAX)
+    start = max(state.get_time(), state.get_key(account, slot).nonce_high)
+    key = Key(address=address, expiry=expiry, nonce_high=start, nonce_map=U64_MAX)
     state.set_key(account, slot, key)
     return Status.OK
 

@@ -2,7 +2,7 @@
 
 from node.stf import encoding
 from node.stf.types import Status
-from tests.stf.world import World, buy, cancel_all, sell
+from tests.stf.world import World, address, buy, cancel_all, private_key, sell
 
 
 def ready(strict: bool = False) -> tuple[World, int, int]:
@@ -41,6 +41,18 @@ def test_account_under_maintenance_is_reduced() -> None:
     assert receipt.status == Status.OK
     assert sum(f.lots for f in receipt.fills) == 250
     assert world.conserved()
+
+
+def test_a_slot_set_again_takes_nothing_that_was_signed_before() -> None:
+    world, alice, _bob = ready(True)
+    trader = private_key("trader")
+    assert world.set_key(alice, 1, address(trader)).status == Status.OK
+    world.nonces[(alice, 1)] = world.time + 30_000
+    old = world.sign_actions(alice, (sell(0, 600_000, 100),), key=trader, slot=1)
+    assert world.run(old).status == Status.OK
+    assert world.run(old).status == Status.NONCE_USED
+    assert world.set_key(alice, 1, address(trader)).status == Status.OK
+    assert world.run(old).status == Status.NONCE_USED
 
 
 def test_withdrawal_leaves_margin_behind() -> None:

@@ -225,6 +225,16 @@ class World:
         signature = sign(self.keys[account], digest)
         return self.run(encoding.write_withdraw(account, nonce, expiry, recipient, amount, signature, self.time))
 
+    def set_key(self, account: int, slot: int, key_address: int, key_expiry: int = 0) -> Receipt:
+        self.engine.bind()
+        nonce = self.next_nonce(account, 0)
+        expiry = self.time + 60_000
+        digest = encoding.set_key_digest(account, nonce, expiry, slot, key_address, key_expiry)
+        signature = sign(self.keys[account], digest)
+        return self.run(
+            encoding.write_set_key(account, slot, nonce, expiry, key_address, key_expiry, signature, self.time)
+        )
+
     def conserved(self) -> bool:
         g = self.engine.globals
         return g.accounts_total + g.insurance_total + g.fees - g.losses_total == g.deposits - g.withdrawn
