@@ -260,7 +260,9 @@ def normal(value: Any) -> Any:
 async def test_a_full_block_makes_a_sender_wait_in_order() -> None:
     async with l1_chain("embedded", gas_limit=17_000_000) as chain:
         await chain.automine(False)
-        first = await chain.client.send_raw(transfer(1, 0, gas=16_700_000, maxPriorityFeePerGas=3 * GWEI))
+        burner = {"data": "0x5b5f56", "nonce": 0, "gas": 1_000_000, "chainId": CHAIN_ID, "value": 0,  # loops for ever
+                  "maxFeePerGas": 5 * GWEI, "maxPriorityFeePerGas": 3 * GWEI}
+        first = await chain.client.send_raw(bytes(Account.sign_transaction(burner, chain.keys[1]).raw_transaction))
         waiting = [await chain.client.send_raw(transfer(0, 0, gas=16_700_000)),
                    await chain.client.send_raw(transfer(0, 1))]
         await chain.mine()
