@@ -92,7 +92,7 @@ class L1Client:
                 return self._unwrap(method, answer)
             except (requests.RequestException, OSError, ValueError) as error:
                 # the URL may hold an access key, so the exception's own text stays out of logs and messages
-                kind = type(error).__name__
+                kind = _describe(error)
                 if attempt == retries:
                     raise Temporary(f"L1 node does not answer {method} ({kind}, {retries + 1} attempts)") from None
                 log.debug("l1_retried", method=method, error=kind, attempt=attempt + 1)
@@ -243,6 +243,12 @@ class L1Client:
         """Account and storage proofs under the state root of ``block``."""
         keys = [hex_data(slot.to_bytes(32, "big")) for slot in slots]
         return await self._required(parse_proof, "eth_getProof", hex_data(address), keys, block_param(block))
+
+
+def _describe(error: Exception) -> str:
+    """Kind of a transport failure, with the HTTP status if there was one."""
+    response = error.response if isinstance(error, requests.RequestException) else None
+    return type(error).__name__ if response is None else f"HTTP {response.status_code}"
 
 
 def _quantity(raw: Any) -> int:

@@ -65,6 +65,27 @@ async def test_a_node_that_is_not_there_is_temporary_and_bounded() -> None:
     client.close()
 
 
+async def test_http_errors_are_retried_and_named() -> None:
+    requests_seen = 0
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        nonlocal requests_seen
+        async with stream:
+            await stream.receive_some()
+            requests_seen += 1
+            await stream.send_all(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    client = L1Client(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", timeout_s=5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, refuse, listeners)
+        with pytest.raises(Temporary, match="HTTP 429, 3 attempts"):
+            await client.rpc("eth_chainId", retries=2)
+        nursery.cancel_scope.cancel()
+    client.close()
+    assert requests_seen == 3
+
+
 async def test_an_access_key_in_the_url_stays_out_of_messages() -> None:
     client = L1Client("http://127.0.0.1:9/v3/very-secret", timeout_s=1)
     with pytest.raises(Temporary) as caught:

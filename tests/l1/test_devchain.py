@@ -323,6 +323,20 @@ async def test_a_reorg_replaces_blocks_and_may_give_transactions_back() -> None:
         assert (await chain.client.receipt(tx_hash)).block_number == head.number + 1
 
 
+async def test_balances_can_be_set_and_receipts_read_by_block() -> None:
+    async with l1_chain("embedded") as chain:
+        await chain.rpc("anvil_setBalance", "0x" + "44" * 20, hex(10**20))
+        assert await chain.client.balance(b"\x44" * 20) == 10**20
+        assert await chain.client.balance(b"\x44" * 20, block=0) == 0
+        await chain.automine(False)
+        hashes = [await chain.client.send_raw(transfer(index, 0)) for index in (0, 1, 2)]
+        assert await chain.rpc("txpool_status") == {"pending": "0x3", "queued": "0x0"}
+        await chain.mine()
+        receipts = await chain.rpc("eth_getBlockReceipts", "latest")
+        assert receipts == [await chain.rpc("eth_getTransactionReceipt", "0x" + tx_hash.hex()) for tx_hash in hashes]
+        assert [int(item["cumulativeGasUsed"], 16) for item in receipts] == [21_000, 42_000, 63_000]
+
+
 async def test_safe_and_finalized_lag_and_timestamps_rise() -> None:
     async with l1_chain("embedded", safe_lag_blocks=2, finalized_lag_blocks=5) as chain:
         assert (await chain.client.head("finalized")).number == 0
