@@ -145,6 +145,27 @@ class Builder:
         """Whether a block is open."""
         return self._opened_at >= 0
 
+    @property
+    def cursor(self) -> int:
+        """Inbox messages consumed."""
+        return self.engine.globals.cursor
+
+    @property
+    def next_message(self) -> int:
+        """Number of the message to be offered next."""
+        return self._next_message
+
+    def message(self, number: int) -> bytes | None:
+        """A message that was consumed or offered."""
+        return self._messages.get(number) or self.chain.message(number)
+
+    def drop_messages(self, first: int) -> None:
+        """Forget offered messages from ``first`` on that are not consumed: L1 has changed its mind."""
+        first = max(first, self.cursor)
+        for number in range(first, self._next_message):
+            del self._messages[number]
+        self._next_message = max(self.cursor, min(first, self._next_message))
+
     def add_message(self, number: int, message: bytes) -> None:
         """Offer the next inbox message. Numbers are contiguous; known ones are ignored."""
         if number < self._next_message:

@@ -1,0 +1,109 @@
+"""What the sequencer reads from L1: its heads, and the inbox at the configured depth, offered to the builder in order.
+
+A message that was consumed and is no longer what L1 says makes every later outcome wrong: that is a ``Reset``. Messages
+that were only offered are replaced silently. Reading resumes at the block that the last message came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from node.derive.chain import Chain
+from node.derive.inbox import Inbox
+from node.errors import Reset
+from node.l1 import bindings
+from node.l1.bindings import MessageEnqueued, decode_event
+from node.l1.client import L1Client
+from node.l1.heads import Heads, HeadTracker
+from sequencer.builder import Builder
+
+log = structlog.get_logger("inbox_feed")
+
+RANGE_MAX: Final = 2_000  # L1 blocks read in one round
+_FACT: Final = "sequencer/inbox"
+
+
+class Feed:
+    """One task calls ``poll``. ``builder`` gives the current builder."""
+
+    def __init__(
+        self, chain: Chain, client: L1Client, tracker: HeadTracker, rollup: bytes, builder: Callable[[], Builder], *,
+        start_block: int, confirmations: int,
+    ) -> None:
+        self._chain = chain
+        self._client = client
+        self._tracker = tracker
+        self._rollup = rollup
+        self._builder = builder
+        self._start_block = start_block
+        self._confirmations = confirmations
+        self.heads: Heads | None = None
+        self._next = start_block  # L1 block to read next
+        self._inbox = Inbox(chain, 0)
+        self._recent: list[tuple[int, int]] = []  # (message, its L1 block), newest last
+
+    async def start(self) -> None:
+        """Resume where the last run stopped reading, if L1 still has that block."""
+        fact = self._chain.fact(_FACT)
+        if fact is None:
+            return
+        number, count, block_hash = int.from_bytes(fact[:8], "big"), int.from_bytes(fact[8:16], "big"), fact[16:]
+        block = await self._client.block(number)
+        if block is not None and block.hash == block_hash and number >= self._start_block:
+            self._next, self._inbox = number + 1, Inbox(self._chain, count)
+
+    async def poll(self) -> bool:
+        """Look at L1 once; whether there was anything new. Raises Temporary, Reset or Critical."""
+        heads = await self._tracker.poll()
+        if heads is not None:
+            self.heads = heads
+            if heads.reorg is not None:
+                self._rewind(heads.reorg.ancestor.number)
+        if self.heads is None:
+            return False
+        last = min(self.heads.latest.number - self._confirmations, self._next + RANGE_MAX - 1)
+        if last < self._next:
+            return False
+        block = await self._client.block(last)
+        logs = await self._client.logs(self._rollup, self._next, last, [bindings.topic("MessageEnqueued")])
+        for item in logs:
+            event = decode_event(item.topics, item.data)
+            assert isinstance(event, MessageEnqueued), "the filter asks for this event only"
+            self._check_consumed(event)
+            self._inbox.append(event.number, event.running_hash, event.message)
+            self._recent.append((event.number, item.block_number))
+        del self._recent[:-10_000]
+        self._next = last + 1
+        if block is not None:
+            numbers = last.to_bytes(8, "big") + self._inbox.count.to_bytes(8, "big")
+            self._chain.put_fact(_FACT, numbers + block.hash)
+        self._offer()
+        return True
+
+    def _rewind(self, ancestor: int) -> None:
+        """L1 went back: what was read beyond the ancestor is read again."""
+        if self._next <= ancestor + 1:
+            return
+        gone = [number for number, block in self._recent if block > ancestor]
+        self._recent = [(number, block) for number, block in self._recent if block <= ancestor]
+        if gone:
+            self._inbox.truncate(gone[0])
+            self._builder().drop_messages(gone[0])
+        self._next = max(self._start_block, ancestor + 1)
+        log.warning("inbox_rewound", ancestor=ancestor, messages=len(gone))
+
+    def _check_consumed(self, event: MessageEnqueued) -> None:
+        """Raise Reset if a consumed message is not what L1 says now."""
+        builder = self._builder()
+        if event.number < builder.cursor and builder.message(event.number) != event.message:
+            raise Reset(f"inbox message {event.number}, which was consumed, is another one on L1 now")
+
+    def _offer(self) -> None:
+        builder = self._builder()
+        for number in range(builder.next_message, self._inbox.count):
+            message = self._inbox.message(number)
+            assert message is not None, "the inbox holds its messages"
+            builder.add_message(number, message)

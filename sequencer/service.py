@@ -1,0 +1,264 @@
+"""The sequencer as a service: one nursery around core, L1 feed, anchoring and RPC.
+
+Temporary failures are retried where they happen. A Reset (L1 replaced a message that was consumed) goes back to the
+last batch that L1 still has, forgets what was built on it, and starts again: what was promised since then is void, as
+L1 is the only source of truth. Anything else ends the service. Cancellation is shutdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import trio
+
+from node.config import Config
+from node.derive.chain import Chain
+from node.errors import Critical, Reset, Temporary
+from node.l1 import bindings
+from node.l1.client import L1Client
+from node.l1.fees import FeePolicy
+from node.l1.heads import HeadsConfig, HeadTracker
+from node.l1.journal import FileJournal
+from node.l1.keys import Signer
+from node.l1.sender import SenderConfig, TxSender, open_sender
+from node.metrics import Metrics
+from node.rpc.methods.eth import CLIENT_VERSION, Eth
+from node.rpc.methods.reads import Heads as L2Heads
+from node.rpc.methods.reads import Node, Reads
+from node.rpc.server import Registry, serve_metrics, serve_rpc
+from node.rpc.subscriptions import Hub
+from node.stf import encoding
+from node.stf.commitments import header_hash
+from node.storage.kv import KV, open_kv
+from node.transport import Bound
+from sequencer.anchoring import Anchor
+from sequencer.builder import Limits
+from sequencer.core import Core, wall_clock_ms
+from sequencer.feed import Feed
+from sequencer.methods import Submissions
+
+log = structlog.get_logger("sequencer")
+
+GWEI: Final = 10**9
+RETRY_FIRST_S: Final = 1.0
+RETRY_MAX_S: Final = 30.0
+FINAL_PER_LOOK: Final = 256
+
+
+async def run(
+    config: Config, signer: Signer, poster: Signer, *,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Sequence until cancelled. ``signer`` signs promises, ``poster`` holds the seat and pays for batches.
+
+    ``task_status`` gets where the RPC listens, once promises can be given. Raises ConfigError, Critical.
+    """
+    config.check("sequencer")
+    metrics = Metrics("sequencer", CLIENT_VERSION)
+    client = L1Client(config.l1.rpc, threads=config.l1.threads, logs_range_max=config.l1.logs_range_max)
+    kv = open_kv(config.datadir / "sequencer")
+    try:
+        params, domain, epoch = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
+        while True:
+            service = Service(config, client, kv, domain, params, epoch, metrics)
+            try:
+                await service.run(signer, poster, task_status)
+            except* Reset as group:
+                log.error("sequencer_reset", reason=str(group.exceptions[0]))
+                await service.go_back()
+                config = service.same_port()
+                task_status = trio.TASK_STATUS_IGNORED
+    finally:
+        kv.close()
+        client.close()
+
+
+class Service:
+    """One run between resets."""
+
+    def __init__(
+        self, config: Config, client: L1Client, kv: KV, domain: bytes, params: tuple[Any, ...], epoch: int,
+        metrics: Metrics,
+    ) -> None:
+        self.config = config
+        self.client = client
+        self.kv = kv
+        self.domain = domain
+        self.params = params
+        self.epoch = epoch
+        self.metrics = metrics
+        self.rollup = bytes.fromhex(config.l1.rollup[2:])
+        self.tracker = HeadTracker(client, HeadsConfig(poll_s=config.l1.poll_ms / 1_000))
+        self.problem = ""
+        self.bound: Bound | None = None
+        self.heads = L2Heads()
+        self._final_batch = 0
+
+    async def run(self, signer: Signer, poster: Signer, task_status: trio.TaskStatus[Bound]) -> None:
+        """Serve until cancelled, or until L1 or the disk ends it."""
+        limits = Limits(self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max)
+        core = Core(
+            self.kv, self.config.datadir / "log", self.domain, signer, limits,
+            epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, metrics=self.metrics)
+        try:
+            async with self._sender(poster) as sender, trio.open_nursery() as nursery:
+                anchor = self._anchor(core, sender)
+                await anchor.check_genesis()
+                anchor.measure()
+                core.closed = anchor.closed
+                core.on_sealed.append(anchor.notify)
+                feed = Feed(core.chain, self.client, self.tracker, self.rollup, lambda: core.builder,
+                            start_block=self.config.l1.start_block, confirmations=self.config.l1.confirmations)
+                await feed.start()
+                await nursery.start(core.run)
+                nursery.start_soon(self._follow, feed, core, anchor)
+                nursery.start_soon(anchor.run)
+                if self.config.metrics.enabled:
+                    await nursery.start(partial(serve_metrics, self.config.metrics, self.metrics))
+                registry = self._registry(core, signer, poster)
+                self.bound = await nursery.start(partial(
+                    serve_rpc, self.config.rpc, registry, metrics=self.metrics, problem=lambda: self.problem))
+                self.metrics.up.set(1)
+                log.info("sequencer_started", url=self.bound.http_url, block=core.chain.head.number)
+                task_status.started(self.bound)
+        finally:
+            core.close()
+
+    async def go_back(self) -> None:
+        """Return to the last batch that L1 has; forget blocks, log and inbox beyond it."""
+        chain = Chain.open(self.kv, self.domain)
+        record = chain.last_batch()
+        while record is not None:
+            if record.header is not None and await self._is_on_l1(record.number, header_hash(record.header)):
+                break
+            record = chain.batch(record.number - 1)
+        target = 0 if record is None else record.last_block
+        log.warning("chain_rolled_back", from_block=chain.head.number, to_block=target)
+        chain.rollback(target)
+        chain.put_fact("sequencer/inbox", bytes(48), sync=True)
+        for path in (self.config.datadir / "log").glob("*.log"):
+            path.unlink()
+
+    def same_port(self) -> Config:
+        """The configuration with the port that was bound, so that clients find the service again."""
+        if self.bound is None:
+            return self.config
+        return replace(self.config, rpc=replace(self.config.rpc, port=self.bound.port))
+
+    async def _is_on_l1(self, number: int, wanted: bytes) -> bool:
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                return bool(await _view(self.client, self.rollup, "header_hash", number) == wanted)
+            except Temporary as error:
+                log.warning("l1_unreachable", reason=str(error))
+                await trio.sleep(pause)
+                pause = min(pause * 2, RETRY_MAX_S)
+
+    @asynccontextmanager
+    async def _sender(self, poster: Signer) -> AsyncIterator[TxSender]:
+        batcher = self.config.batcher
+        journal = FileJournal(Path(self.config.datadir) / "batcher.journal")
+        config = SenderConfig(
+            confirmations=batcher.confirmations, resubmit_s=batcher.resubmit_ms / 1_000,
+            poll_s=self.config.l1.poll_ms / 1_000, fees=FeePolicy(fee_max=batcher.fee_max_gwei * GWEI))
+        try:
+            async with open_sender(self.client, poster, journal, config) as sender:
+                yield sender
+        finally:
+            journal.close()
+
+    def _anchor(self, core: Core, sender: TxSender) -> Anchor:
+        return Anchor(
+            core.chain, self.client, self.rollup, sender, self.config.batcher,
+            start_block=self.config.l1.start_block, poll_s=self.config.l1.poll_ms / 1_000,
+            unanchored_ms_max=self.config.sequencer.unanchored_ms_max, now_ms=wall_clock_ms, metrics=self.metrics)
+
+    async def _follow(self, feed: Feed, core: Core, anchor: Anchor) -> None:
+        """Read L1 for ever; a node that does not answer is retried with backoff and shown as unhealthy."""
+        pause = self.config.l1.poll_ms / 1_000
+        failures = 0
+        while True:
+            try:
+                await feed.poll()
+                failures, self.problem = 0, ""
+                self._measure(feed, core, anchor)
+            except Temporary as error:
+                failures += 1
+                self.problem = f"L1 cannot be read: {error}"
+                log.warning("l1_unreachable", failures=failures, reason=str(error))
+            await trio.sleep(min(pause * 2 ** min(failures, 8), RETRY_MAX_S))
+
+    def _measure(self, feed: Feed, core: Core, anchor: Anchor) -> None:
+        """Heads for readers and metrics."""
+        assert feed.heads is not None, "a poll that succeeds has heads"
+        now_s = wall_clock_ms() / 1_000
+        latest = feed.heads.latest
+        self.metrics.set_ref("l1", "latest", latest.number, latest.timestamp, now_s)
+        self.heads.safe = anchor.safe_block()
+        window_s = int(self.params[0])
+        for record in list(_some(core.chain, self._final_batch + 1)):
+            if record.header is None or record.header.posted_at + window_s >= latest.timestamp:
+                break
+            self._final_batch, self.heads.finalized = record.number, record.last_block
+        for kind, number in (("unsafe", core.chain.head.number), ("safe", self.heads.safe),
+                             ("finalized", self.heads.finalized)):
+            header = core.chain.header(number)
+            if header is not None:
+                self.metrics.set_ref("l2", kind, number, header.time // 1_000, now_s)
+
+    def _registry(self, core: Core, signer: Signer, poster: Signer) -> Registry:
+        registry = Registry("Anchorline sequencer", CLIENT_VERSION, self.metrics)
+        extra = {"sequencer": "0x" + signer.address.hex(), "poster": "0x" + poster.address.hex()}
+        node = Node(
+            "sequencer", core.chain, core.builder.engine, self.config.l1.rollup, int(self.params[8]), self.heads,
+            extra=lambda: dict(extra))
+        Reads(node).register(registry)
+        Eth(node).register(registry)
+        Submissions(core.ingress, core.chain).register(registry)
+        hub = Hub(self.metrics)
+        hub.family("heads", lambda _argument: _head(core.chain), "sealed blocks: number, hash, time, transactions")
+        hub.register(registry)
+        core.on_sealed.append(lambda _sealed: _publish_head(hub, core.chain))
+        return registry
+
+
+def _head(chain: Chain) -> dict[str, Any]:
+    return {"number": chain.head.number, "hash": "0x" + chain.head_hash.hex(), "time": chain.head.time,
+            "transactions": chain.head.tx_count}
+
+
+def _publish_head(hub: Hub, chain: Chain) -> None:
+    hub.publish("heads", _head(chain))
+
+
+def _some(chain: Chain, first: int) -> Any:
+    """At most FINAL_PER_LOOK batches."""
+    for record, _ in zip(chain.batches(first), range(FINAL_PER_LOOK), strict=False):
+        yield record
+
+
+async def _view(client: L1Client, rollup: bytes, name: str, *args: Any) -> Any:
+    return bindings.decode_result(name, await client.call(rollup, bindings.encode_call(name, *args)))
+
+
+async def _contract(client: L1Client, rollup: bytes) -> tuple[tuple[Any, ...], bytes, int]:
+    """The Rollup's parameters, the EIP-712 domain they give, and the seat's epoch. Waits for L1 to answer."""
+    pause = RETRY_FIRST_S
+    while True:
+        try:
+            params = await _view(client, rollup, "params")
+            epoch = int(await _view(client, rollup, "seat_epoch"))
+            return params, encoding.domain_separator(int(params[8]), int.from_bytes(rollup, "big")), epoch
+        except bindings.BadEncoding as error:
+            raise Critical(f"l1.rollup: {error}") from error
+        except Temporary as error:
+            log.warning("l1_unreachable", reason=str(error))
+            await trio.sleep(pause)
+            pause = min(pause * 2, RETRY_MAX_S)
