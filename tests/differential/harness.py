@@ -4,8 +4,8 @@
     case = Case(trie, chunk, inbox, cursor_end)        a state before, the bytes, all messages from number 0 on
     verdict = court.compare(case)                      raises AssertionError where the two languages differ
 
-Root, work, proof bytes and leaves must agree, INVALID must be INVALID in both. The witness of an INVALID chunk holds what
-execution had touched and observed where it stopped.
+Root, work, proof bytes and leaves must agree, and INVALID must be INVALID in both. The witness of an INVALID chunk
+holds what execution had touched and observed where it stopped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Random histories: traders, publishers, an operator and vandals, drawn from one seed.
 
-`Soup(court, seed).run(chunks)` lets them act until that many chunks were compared: honest ones, which the history goes on
-from, and spoiled ones (cut short, extended, shuffled, overfull), which are only judged. Prices move, so accounts fall
-under maintenance and are liquidated; clocks jump, so prices go stale and orders expire.
+`Soup(court, seed).run(chunks)` lets them act until that many chunks were compared: honest ones, which the history
+goes on from, and spoiled ones (cut short, extended, shuffled, overfull), which are only judged. Prices move, so
+accounts fall under maintenance and are liquidated; clocks jump, so prices go stale and orders expire.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from node.stf.types import (
     ADMIN,
     ANCHOR_NOTICE,
     BUY,
-    CANCEL,
     DEPOSIT,
     FOK,
     FORCED,
@@ -30,6 +29,7 @@ from node.stf.types import (
     ROLLBACK_NOTICE,
     Action,
     Receipt,
+    Status,
 )
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
@@ -72,6 +72,8 @@ class Soup:
         """One thing happens."""
         acts: list[tuple[Callable[[], object], int]] = [
             (self.trade, 40),
+            (self.stack, 4),
+            (self.sweep, 6),
             (self.sign_badly, 8),
             (self.publish, 12),
             (self.publish_badly, 3),
@@ -131,6 +133,26 @@ class Soup:
             self.send(self.signed(account, listed, key=self.trading_keys[(account, slot)], slot=slot))
         else:
             self.send(self.signed(account, listed))
+
+    def stack(self) -> None:
+        """Many small orders on one side, close to the mark."""
+        market, side = self.rnd.choice(list(MARKETS)), self.rnd.randrange(2)
+        price = self.prices[market]
+        orders = []
+        for number in range(self.rnd.choice((8, 20, 32))):
+            offset = self.rnd.randrange(1, price // 1_000)
+            orders.append(limit(market, side, price + (offset if side else -offset), 5, number, tif=GTC))
+        self.send(self.signed(self.account(), orders))
+
+    def sweep(self) -> None:
+        """A large order across the mark, and what may follow it while it is matched."""
+        market, side = self.rnd.choice(list(MARKETS)), self.rnd.randrange(2)
+        offset = self.prices[market] // 200
+        price = self.prices[market] + (-offset if side else offset)
+        order = limit(market, side, price, self.rnd.choice((100, 300)), 7, tif=self.rnd.choice((GTC, IOC)))
+        self.send(self.signed(self.account(), [order]))
+        for _ in range(self.rnd.randrange(4)):
+            self.rnd.choice((self.resume, self.resume, self.trade, self.liquidate, self.publish))()
 
     def action(self, market: int) -> Action:
         dice = self.rnd.random()
@@ -312,7 +334,9 @@ class Soup:
             sender = self.rnd.getrandbits(160)
             self.world.inbox.append(message(kind, payload, max(0, time), sender))
         if self.rnd.random() < 0.8:
-            self.send(encoding.INBOX_TX)
+            receipt = self.send(encoding.INBOX_TX)
+            if receipt is not None and receipt.status == Status.NO_MESSAGE:
+                self.cut()  # a chunk has one cursor to end at: no message may come after there was none
 
     def message(self) -> tuple[int, bytes]:
         kind = self.rnd.randrange(12)
@@ -353,7 +377,7 @@ class Soup:
             named = address(self.world.publishers[slot % 3])
             return b"\x02" + market.to_bytes(2, "big") + bytes((slot,)) + named.to_bytes(20, "big")
         parameters = dict(MARKETS.get(market, {"tick_value": 7}))
-        status = self.rnd.choice((1, 1, 1, 1, 2, 3))
+        status = self.rnd.choice((1, 1, 1, 1, 1, 1, 1, 2, 3))
         if self.rnd.random() < 0.3:
             odd = self.rnd.choice(
                 ("oi_cap", "min_notional", "stale_ms", "quorum", "band", "penalty", "tick_value", "impact")

@@ -1,0 +1,269 @@
+"""Histories that chance rarely finds, each a function of a world that has traders and a priced market 0.
+
+Every function asserts what it is about; what it executes is compared with the contract chunk by chunk by the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.stf import encoding
+from node.stf.params import CHUNK_BYTES_MAX, CHUNK_TXS_MAX, OPEN_ORDERS_MAX, POSITIONS_MAX
+from node.stf.types import ADMIN, IOC, POST_ONLY, Status
+from tests.differential.chunks import DifferentialWorld
+from tests.differential.harness import Court
+from tests.stf.world import buy, cancel, cancel_all, configure_market, private_key, sell, sign
+
+RICH = 10**11
+PRICE = 600_000
+
+
+def ready(court: Court) -> DifferentialWorld:
+    """Three rich accounts, 1 to 3, and a price in market 0."""
+    world = DifferentialWorld(court)
+    world.block(world.l1_time * 1000)
+    world.create_market(0)
+    for name in ("alice", "bob", "carol"):
+        world.deposit(name, RICH)
+    world.price({0: PRICE})
+    world.cut()
+    return world
+
+
+def ladder(world: DifferentialWorld, account: int, count: int, *, first: int = PRICE + 1, lots: int = 10) -> None:
+    """Resting asks at rising prices."""
+    for at in range(0, count, 20):
+        orders = [sell(0, first + at + i, lots, i + 1) for i in range(min(20, count - at))]
+        receipt = world.actions(account, *orders)
+        assert set(receipt.action_statuses) == {Status.OK}
+    world.cut()
+
+
+def pending_order_goes_on(world: DifferentialWorld) -> None:
+    """A buy over 40 makers waits twice; meanwhile the market is busy for orders and liquidations."""
+    ladder(world, 1, 40)
+    receipt = world.actions(2, buy(0, PRICE + 100, 395))
+    assert receipt.action_statuses == [Status.PENDING] and len(receipt.fills) == 16
+    assert world.actions(3, buy(0, PRICE, 10)).action_statuses == [Status.MARKET_BUSY]
+    assert world.run(encoding.write_liquidate(1, 0)).status == Status.MARKET_BUSY
+    world.cut()
+    receipt = world.run(encoding.write_continue(0))
+    assert receipt.status == Status.PENDING and len(receipt.fills) == 16
+    receipt = world.run(encoding.write_continue(0))
+    assert receipt.status == Status.OK and len(receipt.fills) == 8
+    assert world.run(encoding.write_continue(0)).status == Status.NOT_PENDING
+    world.cut()
+
+
+def pending_order_is_cancelled(world: DifferentialWorld) -> None:
+    ladder(world, 1, 20)
+    assert world.actions(2, buy(0, PRICE + 100, 500)).action_statuses == [Status.PENDING]
+    world.cut()
+    assert world.actions(2, cancel_all(0)).action_statuses == [Status.OK]
+    assert world.run(encoding.write_continue(0)).status == Status.NOT_PENDING
+    world.cut()
+
+
+def pending_order_meets_a_halt(world: DifferentialWorld) -> None:
+    ladder(world, 1, 20)
+    assert world.actions(2, buy(0, PRICE + 100, 500)).action_statuses == [Status.PENDING]
+    assert world.deliver(ADMIN, configure_market(0, status=3)).status == Status.OK
+    assert world.run(encoding.write_continue(0)).status == Status.MARKET_HALTED
+    assert world.actions(2, buy(0, PRICE, 10)).action_statuses == [Status.MARKET_HALTED]
+    world.cut()
+
+
+def pending_order_goes_stale(world: DifferentialWorld) -> None:
+    ladder(world, 1, 20)
+    assert world.actions(2, buy(0, PRICE + 100, 500)).action_statuses == [Status.PENDING]
+    world.block(31_000)
+    assert world.run(encoding.write_continue(0)).status == Status.STALE_PRICE
+    world.cut()
+
+
+def dead_orders_are_cleared_by_takers(world: DifferentialWorld) -> None:
+    """Cancel-all leaves 18 dead orders in the book; two takers find them before a live one."""
+    ladder(world, 1, 18)
+    assert world.actions(1, cancel_all(0)).action_statuses == [Status.OK]
+    ladder(world, 3, 2, first=PRICE + 50)
+    receipt = world.actions(2, buy(0, PRICE + 60, 15))
+    assert receipt.action_statuses == [Status.PENDING] and not receipt.fills
+    receipt = world.run(encoding.write_continue(0))
+    assert receipt.status == Status.OK and len(receipt.fills) == 2
+    world.cut()
+
+
+def expired_orders_die(world: DifferentialWorld) -> None:
+    expiry = world.time + 500
+    assert world.actions(1, sell(0, PRICE + 1, 10, expiry=expiry)).action_statuses == [Status.OK]
+    world.block(400)
+    assert len(world.actions(2, buy(0, PRICE + 1, 4)).fills) == 1
+    world.block(400)
+    assert not world.actions(2, buy(0, PRICE + 1, 4, tif=IOC)).fills
+    assert world.actions(1, sell(0, PRICE + 1, 10, expiry=expiry)).action_statuses == [Status.ORDER_EXPIRED]
+    world.cut()
+
+
+def own_orders_are_not_traded_with(world: DifferentialWorld) -> None:
+    ladder(world, 1, 3)
+    receipt = world.actions(1, buy(0, PRICE + 2, 50))
+    assert receipt.action_statuses == [Status.OK] and not receipt.fills
+    assert world.actions(2, sell(0, PRICE + 2, 5, tif=POST_ONLY)).action_statuses == [Status.WOULD_CROSS]
+    world.cut()
+
+
+def an_account_has_so_many_orders(world: DifferentialWorld) -> None:
+    placed = 0
+    while placed < OPEN_ORDERS_MAX:
+        orders = [sell(0, PRICE + 100 + placed + i, 2, i) for i in range(16)]
+        assert set(world.actions(1, *orders).action_statuses) == {Status.OK}
+        placed += 16
+    assert world.actions(1, sell(0, PRICE + 9, 2)).action_statuses == [Status.TOO_MANY_ORDERS]
+    assert world.actions(1, sell(0, PRICE + 9, 2, tif=IOC)).action_statuses == [Status.OK]
+    world.cut()
+
+
+def an_account_has_so_many_positions(world: DifferentialWorld) -> None:
+    for market in range(1, POSITIONS_MAX + 1):
+        world.create_market(market * 3)
+        world.price({market * 3: PRICE})
+    statuses = [world.actions(1, buy(m * 3, PRICE, 10)).action_statuses[0] for m in range(1, POSITIONS_MAX + 1)]
+    assert set(statuses) == {Status.OK}
+    assert world.actions(1, buy(0, PRICE, 10)).action_statuses == [Status.TOO_MANY_POSITIONS]
+    assert world.actions(2, sell(3, PRICE, 4)).action_statuses == [Status.OK]
+    assert world.withdraw(1, 1_000_000).status == Status.OK
+    assert world.actions(1, cancel_all(6)).action_statuses == [Status.OK]
+    world.cut()
+
+
+def a_liquidation_finds_nobody(world: DifferentialWorld) -> None:
+    """Under maintenance, but the other side of the book is empty, then short, then deep."""
+    poor = world.deposit("poor", 400_000_000)
+    world.actions(1, sell(0, PRICE, 1_000))
+    assert world.actions(poor, buy(0, PRICE, 1_000)).action_statuses == [Status.OK]
+    world.price({0: 570_000})
+    assert world.run(encoding.write_liquidate(poor, 0)).status == Status.NO_LIQUIDITY
+    world.actions(2, buy(0, 569_000, 100))
+    receipt = world.run(encoding.write_liquidate(poor, 0))
+    assert receipt.status == Status.OK and sum(f.lots for f in receipt.fills) == 100
+    world.cut()
+    for i in range(3):
+        world.actions(2, *[buy(0, 568_000 - 20 * i - j, 40, j) for j in range(20)])
+    assert world.run(encoding.write_liquidate(poor, 0)).status == Status.OK
+    while world.run(encoding.write_liquidate(poor, 0)).status == Status.OK:
+        pass
+    world.cut()
+
+
+def a_maker_that_cannot_pay_is_passed_over(world: DifferentialWorld) -> None:
+    poor = world.deposit("poor", 350_000_000)
+    assert world.actions(poor, sell(0, 610_000, 1_000)).action_statuses == [Status.OK]
+    world.price({0: 625_000})
+    world.price({0: 640_000})
+    receipt = world.actions(2, buy(0, 640_000, 1_000))
+    assert receipt.action_statuses == [Status.OK]
+    world.cut()
+
+
+def keys_trade_but_do_not_withdraw(world: DifferentialWorld) -> None:
+    world.engine.bind()
+    account, slot, key = 1, 3, private_key("trading key")
+    named = int.from_bytes(encoding.keccak(key.public_key.format(compressed=False)[1:])[12:], "big")
+    def set_key(slot: int, expiry: int = 0) -> Status:
+        nonce = world.next_nonce(account, 0)
+        signature = sign(
+            world.keys[account], encoding.set_key_digest(account, nonce, world.time + 9, slot, named, expiry)
+        )
+        raw = encoding.write_set_key(account, slot, nonce, world.time + 9, named, expiry, signature, world.time)
+        return world.run(raw).status
+
+    assert [set_key(0), set_key(4), set_key(1, 2**48)] == [Status.BAD_SLOT, Status.BAD_SLOT, Status.BAD_TIME]
+    world.actions(account, buy(0, PRICE, 10))
+    assert set_key(slot) == Status.OK
+    world.nonces[(account, slot)] = world.time
+    assert world.actions(account, buy(0, PRICE, 10), key=key, slot=slot).status == Status.OK
+    assert set_key(slot, world.time + 100) == Status.OK
+    world.nonces[(account, slot)] = world.time
+    world.block(200)
+    assert world.actions(account, buy(0, PRICE, 10), key=key, slot=slot).status == Status.KEY_EXPIRED
+    world.cut()
+
+
+def structure_makes_a_chunk_invalid(world: DifferentialWorld) -> None:
+    """Every reason that InvalidChunk has, and the last chunk before each limit."""
+    reasons = {
+        b"": "bytes",
+        b"\x08" * (CHUNK_BYTES_MAX + 1): "bytes",
+        b"\x07": "decode",
+        b"\x00\x00": "decode",
+        b"\x09\x00": "decode",
+        b"\x02\x80\x00": "decode",
+        b"\x08" * (CHUNK_TXS_MAX + 1): "more than",
+        b"\x08\x09\x01": "middle",
+        b"\x09\x01\x09\x01": "middle",
+    }
+    for chunk, reason in reasons.items():
+        verdict = world.judge(chunk)
+        assert verdict.invalid and reason in verdict.outcome.reason, (chunk[:9], verdict.outcome.reason)
+    assert not world.judge(b"\x08" * CHUNK_TXS_MAX).invalid
+    assert not world.judge(b"\x09\x01").invalid
+    many = [cancel(0, 1, PRICE + i, i) for i in range(32)]
+    limits = {
+        b"".join(oracle_price(world, list(range(8))) for _ in range(20)): "work",
+        b"".join(world.sign_actions(1, tuple(many)) for _ in range(2)): "proof",
+    }
+    for chunk, reason in limits.items():
+        verdict = world.judge(chunk)
+        assert verdict.invalid and f"transaction's {reason}" in verdict.outcome.reason, verdict.outcome.reason
+
+
+def oracle_price(world: DifferentialWorld, markets: list[int]) -> bytes:
+    """A publisher's price for markets, whether they exist or not."""
+    world.engine.bind()
+    prices = [PRICE] * len(markets)
+    digest = encoding.oracle_price_digest(0, world.time, markets, prices)
+    signature = sign(world.publishers[0], digest)
+    return encoding.write_oracle_price(0, world.time, markets, prices, signature, world.time)
+
+
+def messages_of_any_kind(world: DifferentialWorld) -> None:
+    """Forced transactions that fail have no effect; the message is consumed."""
+    world.engine.bind()
+    good = world.sign_actions(1, (buy(0, PRICE, 10),), base=0)
+    crowd = world.sign_actions(2, tuple(buy(m, PRICE, 10) for m in range(20)), base=0)
+    expected = {
+        good: Status.OK,
+        good + b"\x00": Status.FORCED_INVALID,
+        good[:-1]: Status.FORCED_INVALID,
+        crowd: Status.FORCED_INVALID,
+        b"": Status.FORCED_INVALID,
+        b"\x08": Status.FORCED_INVALID,
+        b"\x09\x05": Status.FORCED_INVALID,
+        b"\x02\x00": Status.NOT_PENDING,
+        b"\x06\x01\x00": Status.NO_POSITION,
+    }
+    for payload, status in expected.items():
+        receipt = world.deliver(2, payload)
+        assert receipt.status == status, (payload[:4], receipt)
+    assert world.deliver(0, b"").status == Status.BAD_MESSAGE
+    assert world.deliver(255, bytes(1_024)).status == Status.BAD_MESSAGE
+    assert world.run(encoding.INBOX_TX).status == Status.NO_MESSAGE
+    world.cut()
+
+
+SCENARIOS: list[Callable[[DifferentialWorld], None]] = [
+    pending_order_goes_on,
+    pending_order_is_cancelled,
+    pending_order_meets_a_halt,
+    pending_order_goes_stale,
+    dead_orders_are_cleared_by_takers,
+    expired_orders_die,
+    own_orders_are_not_traded_with,
+    an_account_has_so_many_orders,
+    an_account_has_so_many_positions,
+    a_liquidation_finds_nobody,
+    a_maker_that_cannot_pay_is_passed_over,
+    keys_trade_but_do_not_withdraw,
+    structure_makes_a_chunk_invalid,
+    messages_of_any_kind,
+]
