@@ -52,7 +52,7 @@ def plan_batch(chain: Chain, config: BatcherConfig, *, now_ms: int, l1_time_ms: 
     oldest = chain.header(first)
     if oldest is None or oldest.time > l1_time_ms:
         return None
-    is_old = now_ms - oldest.time >= config.post_ms
+    is_old = max(now_ms, l1_time_ms) - oldest.time >= config.post_ms
     bytes_max, chunks_max = min(config.post_bytes, BATCH_BYTES_MAX), min(config.chunks_max, CHUNKS_PER_BATCH_MAX)
     size = chunks = 0
     for block in _blocks(chain, first):

@@ -1,0 +1,168 @@
+"""A deployed rollup on the embedded L1, with a seated operator and funded traders, for tests of the whole service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from node.config import Config, from_mapping
+from node.l1 import bindings
+from node.l1.client import L1Client
+from node.l1.deploy import deploy
+from node.l1.deployment import USD, Deployment, Plan, Timings
+from node.l1.journal import FileJournal
+from node.l1.keys import LocalSigner
+from node.l1.sender import Intent, SenderConfig, open_sender
+from node.rpc.client import HttpClient
+from node.stf import encoding
+from sequencer.requests import ActionsRequest, OracleRequest
+from tests.l1.chains import Chain, l1_chain
+from tests.stf.world import address, private_key, sign
+
+BOND = 1_000 * USD
+TIMINGS = Timings(
+    challenge_window_s=5, bond_min=BOND, bond_delay_s=10, seat_idle_s=100_000, force_delay_s=50_000, timelock_s=60_000)
+SENDER = SenderConfig(confirmations=0, poll_s=0.02)
+OPERATOR, TRADERS = 1, (2, 3)
+
+
+@dataclass
+class World:
+    """The chain, the record of the deployment, and calls on behalf of its actors."""
+
+    chain: Chain
+    deployment: Deployment
+    folder: Path
+
+    @property
+    def rollup(self) -> bytes:
+        return bytes.fromhex(self.deployment.rollup[2:])
+
+    @property
+    def domain(self) -> bytes:
+        return encoding.domain_separator(self.deployment.l2_chain_id, int.from_bytes(self.rollup, "big"))
+
+    def config(self, **sections: Any) -> Config:
+        tree: dict[str, Any] = {
+            "datadir": str(self.folder / "sequencer"),
+            "l1": {"rpc": self.chain.url, "rollup": self.deployment.rollup, "start_block": self.deployment.start_block,
+                   "confirmations": 0, "poll_ms": 50},
+            "rpc": {"port": 0},
+            "sequencer": {"block_ms": 50, "group_commit_ms": 1, "unanchored_ms_max": 60_000},
+            "batcher": {"post_ms": 300, "confirmations": 0, "resubmit_ms": 5_000},
+        }
+        for name, section in sections.items():
+            tree[name] |= section
+        return from_mapping(tree, source="test")
+
+    async def send(self, index: int, calls: list[tuple[bytes, bytes]]) -> None:
+        """Transactions of one account, in order."""
+        journal = FileJournal(self.folder / f"actor-{index}-{time.time_ns()}.journal")
+        async with open_sender(self.chain.client, self.chain.signer(index), journal, SENDER) as sender:
+            for number, (to, data) in enumerate(calls):
+                await sender.send(Intent(f"{index}/{number}", to, data))
+        journal.close()
+
+    async def fund(self, index: int) -> None:
+        """Tokens, and the rollup may take them."""
+        token = bytes.fromhex(self.deployment.token[2:])
+        owner = self.chain.signer(index).address
+        await self.send(index, [
+            (token, _call("mint(address,uint256)", ["address", "uint256"], [owner, 10**6 * USD])),
+            (token, _call("approve(address,uint256)", ["address", "uint256"], [self.rollup, 2**255])),
+        ])
+
+    async def deposit(self, index: int, name: str, amount: int = 10_000 * USD) -> None:
+        """Open an L2 account for a named key."""
+        owner = address(private_key(name)).to_bytes(20, "big")
+        await self.send(index, [(self.rollup, bindings.encode_call("deposit", 0, owner, amount))])
+
+    async def view(self, name: str, *args: Any) -> Any:
+        data = await self.chain.client.call(self.rollup, bindings.encode_call(name, *args))
+        return bindings.decode_result(name, data)
+
+    async def posted(self) -> list[int]:
+        """Batch numbers in the order of their events."""
+        head = await self.chain.client.head()
+        logs = await self.chain.client.logs(self.rollup, 0, head.number, [bindings.topic("BatchPosted")])
+        return [int.from_bytes(item.topics[1], "big") for item in logs]
+
+
+class Trader:
+    """Signs and submits over RPC."""
+
+    def __init__(self, rpc: HttpClient, domain: bytes) -> None:
+        self.rpc = rpc
+        self.domain = domain
+        self.nonce = 0
+
+    async def price(self, ticks: int = 600_000) -> None:
+        for slot in range(3):
+            key = private_key(f"publisher {slot}")
+            now = (await self.rpc.call("al_status"))["heads"]["unsafe"]["time"]
+            moment = max(now, time.time_ns() // 1_000_000 - 500)
+            encoding.set_domain(self.domain)
+            signature = sign(key, OracleRequest(slot, moment, [0], [ticks], 0, 0).digest())
+            await self.rpc.call("al_sendOraclePrice", {
+                "publisher": slot, "time": moment, "prices": [{"market": 0, "price": ticks}],
+                "signature": "0x" + signature.hex()})
+
+    async def place(self, account: int, name: str, side: int, price: int, lots: int) -> dict[str, Any]:
+        from tests.stf.world import limit
+
+        now = time.time_ns() // 1_000_000
+        self.nonce = max(self.nonce + 1, now)
+        action = limit(0, side, price, lots, self.nonce)
+        encoding.set_domain(self.domain)
+        key = private_key(name)
+        signature = sign(key, ActionsRequest(account, 0, self.nonce, now + 60_000, [action], 0, 0).digest())
+        answer: dict[str, Any] = await self.rpc.call("al_sendActions", {
+            "account": account, "slot": 0, "nonce": self.nonce, "expiry": now + 60_000,
+            "actions": [{"action": "place", "market": 0, "side": encoding.SIDE_NAMES[side], "price": price,
+                         "lots": lots, "timeInForce": "GTC", "clientId": self.nonce}],
+            "signer": "0x" + address(key).to_bytes(20, "big").hex(), "signature": "0x" + signature.hex()})
+        return answer
+
+
+def _call(signature: str, kinds: list[str], values: list[Any]) -> bytes:
+    return keccak(signature.encode())[:4] + encode(kinds, values)
+
+
+@asynccontextmanager
+async def deployed(folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """The world, ready for a sequencer to start; the operator has the seat."""
+    publishers = tuple(address(private_key(f"publisher {slot}")).to_bytes(20, "big") for slot in range(3))
+    async with l1_chain("embedded", **({"block_time_s": 0} | settings)) as chain:
+        journal = FileJournal(folder / "deploy.journal")
+        async with open_sender(chain.client, chain.signer(0), journal, SENDER) as sender:
+            deployment = await deploy(chain.client, sender, Plan(publishers, TIMINGS))
+        journal.close()
+        world = World(chain, deployment, folder)
+        for index in (OPERATOR, *TRADERS):
+            await world.fund(index)
+        await world.send(OPERATOR, [(world.rollup, bindings.encode_call("take_seat", BOND))])
+        await chain.rpc("evm_setIntervalMining", 1)
+        yield world
+
+
+async def wait_for(what: Any, wanted: Any, *, seconds: float = 30) -> Any:
+    """Poll an async function until its value satisfies ``wanted``."""
+    with trio.fail_after(seconds):
+        while not wanted(value := await what()):
+            await trio.sleep(0.02)
+    return value
+
+
+def promise_signer() -> LocalSigner:
+    return LocalSigner(keccak(b"promises"))
+
+
+__all__ = ["OPERATOR", "TRADERS", "L1Client", "Trader", "World", "deployed", "promise_signer", "wait_for"]

@@ -1,0 +1,76 @@
+"""The whole sequencer on the embedded L1: deposits come in, promises go out, batches reach L1 once each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from node.config import Config
+from node.rpc.client import HttpClient
+from node.stf.types import BUY, SELL
+from sequencer import service
+from tests.sequencer.l1_world import OPERATOR, TRADERS, Trader, World, deployed, promise_signer, wait_for
+
+
+@asynccontextmanager
+async def sequencing(world: World, config: Config | None = None) -> AsyncIterator[Trader]:
+    """A running sequencer; leaving shuts it down."""
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(partial(
+            service.run, config or world.config(), promise_signer(), world.chain.signer(OPERATOR)))
+        async with HttpClient(bound.http_url) as rpc:
+            yield Trader(rpc, world.domain)
+        nursery.cancel_scope.cancel()
+
+
+async def open_accounts(world: World, trader: Trader) -> None:
+    for index, name in zip(TRADERS, ("alice", "bob"), strict=True):
+        await world.deposit(index, name)
+    await wait_for(lambda: trader.rpc.call("al_status"), lambda status: status["accounts"] == 2)
+
+
+async def safe_block(trader: Trader) -> int:
+    status: dict[str, Any] = await trader.rpc.call("al_status")
+    return int(status["heads"]["safe"]["number"])
+
+
+async def anchor_all(trader: Trader) -> int:
+    """Wait until everything sealed is on L1; returns the head block."""
+    async def behind() -> int:
+        status = await trader.rpc.call("al_status")
+        return int(status["heads"]["unsafe"]["number"]) - int(status["heads"]["safe"]["number"])
+
+    await wait_for(behind, lambda gap: gap == 0)
+    return await safe_block(trader)
+
+
+async def test_orders_reach_l1_once_through_a_restart(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as world:
+        async with sequencing(world) as trader:
+            await open_accounts(world, trader)
+            await trader.price()
+            assert (await trader.place(1, "alice", SELL, 600_100, 50))["statuses"] == ["OK"]
+            first = await trader.place(2, "bob", BUY, 600_100, 20)
+            assert [fill["lots"] for fill in first["fills"]] == [20]
+            await anchor_all(trader)
+            batches = await world.posted()
+            last = await trader.place(2, "bob", BUY, 600_100, 10)
+        assert batches == list(range(1, len(batches) + 1))
+        async with sequencing(world) as trader:
+            receipt = await wait_for(
+                lambda: trader.rpc.call("al_status"), lambda status: status["position"] > last["position"])
+            receipt = await trader.rpc.call("al_receipt", [last["position"]])
+            assert (receipt["hash"], receipt["statuses"]) == (last["hash"], ["OK"])
+            await trader.price(600_050)
+            await trader.place(1, "alice", SELL, 600_200, 50)
+            safe = await anchor_all(trader)
+            block = await trader.rpc.call("al_block", [safe])
+            assert block["head"] in ("safe", "finalized") and block["batch"] == await world.view("head_number")
+        batches = await world.posted()
+        assert batches == list(range(1, len(batches) + 1))
+        assert await world.view("head_number") == len(batches)
