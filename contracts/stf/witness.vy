@@ -17,11 +17,29 @@ from stf import trie
 uses: trie
 
 MAX_OPS: constant(uint256) = 4096
-MAX_BITS: constant(uint256) = 128  # branch bits on the stack strictly rise and stay in 1..127
 OPS_AT: constant(uint256) = 3
 HEAD_BYTES: constant(uint256) = 17
 LEFT: constant(uint256) = 128
 POSITION_MASK: constant(uint256) = 2**128 - 1
+
+
+struct Progress:
+    # where the pass over the elements stands
+    op_at: uint256  # position of the next op in msg.data, and of their end
+    op_end: uint256
+    hash_at: uint256  # position of the next subtree's hash
+    leaf: uint256  # the next leaf's record, and their end
+    leaf_end: uint256
+    before: uint256  # key of the nearest existing leaf before; 0: none
+    after: uint256  # key of the nearest existing leaf after; 0: not looked up
+    last: uint256  # the last key of the previous element's interval
+    hint: uint256  # after a left subtree: the bit at which whatever follows parts from it
+    ranges: uint256  # observed ranges beyond the current one, by slot
+    range_lo: uint256  # the current one: the first that ends at or after the present element
+    range_hi: uint256
+    bit: uint256  # where the present element parts from the one before it
+    old: bytes32  # hash of what is folded on the right, in the old state and in the new one; zero: nothing there
+    new: bytes32
 
 
 @view
@@ -83,138 +101,301 @@ def verify(cursor: uint256, old_root: bytes32) -> bytes32:
             that the leaf table's present content gives. Reverts with BAD_WITNESS if anything does not fit.
     @return the new root.
     """
-    ops_at: uint256 = unsafe_add(cursor & POSITION_MASK, OPS_AT)
-    hash_at: uint256 = cursor >> 128
-    op_count: uint256 = (self._word(unsafe_sub(ops_at, OPS_AT)) >> 232) & 65535
+    p: Progress = self._start(cursor)
+    # What waits on the left, with the bit at which it parts from what is on its right. An entry is two folded hashes, or
+    # a run of left subtrees: then its bit is the last one's, and the places hold the run's first op and first hash.
+    bits: uint256[129] = empty(uint256[129])  # subtrees of a run << 8 | bit; bits strictly rise, entry 0 stays empty
+    olds: bytes32[129] = empty(bytes32[129])
+    news: bytes32[129] = empty(bytes32[129])
+    top: uint256 = 0
+    waiting: bool = False  # (p.old, p.new) is an element or more, not the nothing after a run of left subtrees
 
-    # the next observed range that a subtree could meet; both ends beyond every key when none is left
-    ranges_left: uint256 = trie.ranges_observed()
-    range_lo: uint256 = 0
-    range_hi: uint256 = 0
-    ranges_left, range_lo, range_hi = self._next_range(ranges_left)
-
-    leaf: uint256 = trie.namespace << trie.TABLE_BITS
-    leaf_end: uint256 = unsafe_add(leaf, trie.leaf_count() << 6)
-    before: uint256 = 0  # key of the nearest existing leaf before; 0: none
-    after: uint256 = 0  # key of the nearest existing leaf after; 0: not looked up
-
-    # (old, new) is what is folded so far; on the stack waits what is on its left, with the bit where it parts
-    bits: uint256[128] = empty(uint256[128])
-    olds: bytes32[128] = empty(bytes32[128])
-    news: bytes32[128] = empty(bytes32[128])
-    depth: uint256 = 0
-    top_bit: uint256 = 0  # bits[depth - 1]; 0: the stack is empty
-    old: bytes32 = empty(bytes32)
-    new: bytes32 = empty(bytes32)
-    last: uint256 = 0  # the last key of the previous element's interval
-    hint: uint256 = 0  # after a left subtree: the bit at which whatever follows parts from it
-    ops: uint256 = 0
-
-    for i: uint256 in range(unsafe_add(op_count, 1), bound=4097):  # the extra round folds what is left
+    for _: uint256 in range(4097):  # one round more than ops: it folds what is left
+        finished: bool = p.op_at == p.op_end
         op: uint256 = 0
-        bit: uint256 = 0  # where this element parts from the one before it
+        first_op: uint256 = p.op_at
+        first_hash: uint256 = p.hash_at
         element_old: bytes32 = empty(bytes32)
         element_new: bytes32 = empty(bytes32)
-        if i != op_count:
-            if i & 31 == 0:
-                ops = self._word(unsafe_add(ops_at, i))
-            op = ops >> 248
-            ops <<= 8
-            first: uint256 = 0  # of the element's interval of keys
-            below: uint256 = 0  # mask of the bits in which the interval's keys may differ
+        p.bit = 0
+        if not finished:
+            op = self._word(p.op_at) >> 248
             if op == 0:
-                assert leaf < leaf_end, "BAD_WITNESS: more leaf ops than leaves"
-                first = trie.cells[unsafe_add(leaf, trie.KEY)]
-                element_old, element_new = self._leaf_hashes(leaf, first)
-                leaf = unsafe_add(leaf, 64)
-                bit = hint
-                hint = 0
-                if element_old != empty(bytes32):
-                    before = first
-                    after = 0
+                p, element_old, element_new = self._take_leaf(p)
+            elif op >= LEFT:
+                p = self._take_lefts(p)
             else:
-                mask: uint256 = 1 << unsafe_sub(255, op & 127)
-                below = unsafe_sub(mask, 1)
-                bit = hint
-                hint = 0
-                # Whatever stands between a leaf and its right subtree parts from the subtree at the subtree's own bit,
-                # and so does whatever follows a left subtree (hint); anywhere else the bit must be found.
-                if op < LEFT:
-                    assert before & mask == 0 and before != 0, "BAD_WITNESS: no leaf for a right subtree"
-                    first = (before | mask) & ~below
-                    bit = op
-                else:
-                    if after == 0:
-                        after = self._existing_from(leaf, leaf_end)
-                    assert after & mask != 0, "BAD_WITNESS: no leaf for a left subtree"
-                    first = after & ~(mask | below)
-                    hint = unsafe_sub(op, LEFT)
-                element_old = convert(slice(msg.data, hash_at, 32), bytes32)
-                element_new = element_old
-                hash_at = unsafe_add(hash_at, 32)
-                assert element_old != empty(bytes32), "BAD_WITNESS: a subtree without hash"
-                if range_hi < first:
-                    for _: uint256 in range(65):
-                        ranges_left, range_lo, range_hi = self._next_range(ranges_left)
-                        if range_hi >= first:
-                            break
-                assert first | below < range_lo, "BAD_WITNESS: a closed subtree meets an observed range"
-            if bit == 0:
-                assert first > last, "BAD_WITNESS: elements not ascending"
-                bit = unsafe_sub(255, trie._log2(first ^ last))
-            else:
-                # the element has this bit set and the one before it has not: that they part here makes it the greater
-                assert (first ^ last) >> unsafe_sub(255, bit) == 1, "BAD_WITNESS: elements not ascending"
-            last = first | below
-
-        if top_bit > bit:
-            for _: uint256 in range(MAX_BITS):
-                depth = unsafe_sub(depth, 1)
-                left_old: bytes32 = olds[depth]
-                left_new: bytes32 = news[depth]
-                unchanged: bool = old == new and left_old == left_new
-                if old == empty(bytes32):
-                    old = left_old
-                elif left_old != empty(bytes32):
-                    old = keccak256(concat(convert(convert(top_bit, uint8), bytes1), left_old, old))  # path.node_hash
-                if unchanged:
-                    new = old
-                elif new == empty(bytes32):
-                    new = left_new
-                elif left_new != empty(bytes32):
-                    new = path.node_hash(top_bit, left_new, new)
-                top_bit = 0
-                if depth != 0:
-                    top_bit = bits[unsafe_sub(depth, 1)]
-                if top_bit <= bit:
-                    break
-
+                assert waiting, "BAD_WITNESS: no leaf for a right subtree"
+                p.bit = op
+        for __: uint256 in range(128):
+            if bits[top] & 255 <= p.bit:
+                break
+            if bits[top] < 256:
+                p.old, p.new = self._join(bits[top], olds[top], news[top], p.old, p.new)
+                top = unsafe_sub(top, 1)
+                continue
+            bits[top], p.old, p.new = self._join_run(p.bit, bits[top], olds[top], news[top], p.old, p.new)
+            if bits[top] == 0:
+                top = unsafe_sub(top, 1)
+        if finished:
+            break
         if op != 0 and op < LEFT:
-            # nothing can part from a right subtree below its bit: fold it at once
-            unchanged: bool = old == new
-            if old == empty(bytes32):
-                old = element_old
-            else:
-                old = keccak256(concat(convert(convert(bit, uint8), bytes1), old, element_old))  # path.node_hash
-            if unchanged:
-                new = old
-            elif new == empty(bytes32):
-                new = element_new
-            else:
-                new = path.node_hash(bit, new, element_new)
-        elif i != op_count:
-            if i != 0:
-                bits[depth] = bit
-                olds[depth] = old
-                news[depth] = new
-                depth = unsafe_add(depth, 1)
-                top_bit = bit
-            old = element_old
-            new = element_new
+            below: uint256 = bits[top] & 255
+            if bits[top] >= 256:
+                below = bits[unsafe_sub(top, 1)] & 255
+            p, bits[top] = self._climb(p, bits[top], olds[top], news[top], below)
+            if bits[top] == 0 and top != 0:
+                top = unsafe_sub(top, 1)
+            continue
+        if waiting:
+            top = unsafe_add(top, 1)
+            bits[top] = p.bit
+            olds[top] = p.old
+            news[top] = p.new
+        p.old = element_old
+        p.new = element_new
+        waiting = op == 0
+        if op != 0:
+            top = unsafe_add(top, 1)
+            bits[top] = (unsafe_sub(p.op_at, first_op) << 8) | p.hint
+            olds[top] = convert(first_op, bytes32)
+            news[top] = convert(first_hash, bytes32)
+    # a pass that made no progress or ran out of rounds has not ended
+    assert p.op_at == p.op_end and top == 0, "BAD_WITNESS: elements not ascending"
+    assert p.leaf == p.leaf_end, "BAD_WITNESS: fewer leaf ops than leaves"
+    assert p.old == old_root, "BAD_WITNESS: the old root does not match"
+    return p.new
 
-    assert leaf == leaf_end, "BAD_WITNESS: fewer leaf ops than leaves"
-    assert old == old_root, "BAD_WITNESS: the old root does not match"
-    return new
+
+# ---------------------------------------------------------------- elements
+
+@view
+@internal
+def _start(cursor: uint256) -> Progress:
+    p: Progress = empty(Progress)
+    start: uint256 = cursor & POSITION_MASK
+    p.op_at = unsafe_add(start, OPS_AT)
+    p.op_end = unsafe_add(p.op_at, (self._word(start) >> 232) & 65535)
+    p.hash_at = cursor >> 128
+    p.leaf = trie.namespace << trie.TABLE_BITS
+    p.leaf_end = unsafe_add(p.leaf, trie.leaf_count() << 6)
+    p.ranges = trie.ranges_observed()
+    return p
+
+
+@view
+@internal
+def _take_leaf(before: Progress) -> (Progress, bytes32, bytes32):
+    """@return the pass after the next leaf, and the leaf's hash in the old and in the new state; zero = absent."""
+    p: Progress = before
+    assert p.leaf < p.leaf_end, "BAD_WITNESS: more leaf ops than leaves"
+    key: uint256 = trie.key_of(p.leaf)
+    old: bytes32 = empty(bytes32)
+    new: bytes32 = empty(bytes32)
+    old, new = self._leaf_hashes(p.leaf, key)
+    p.bit = self._parting_bit(p.hint, p.last, key)
+    p.op_at = unsafe_add(p.op_at, 1)
+    p.leaf = unsafe_add(p.leaf, 64)
+    p.last = key
+    p.hint = 0
+    if old != empty(bytes32):
+        p.before = key
+        p.after = 0
+    return p, old, new
+
+
+@view
+@internal
+def _take_lefts(before: Progress) -> Progress:
+    """
+    @notice Takes a run of subtrees on the left of the next existing leaf: their bits rise, and each parts from what
+            follows at its own bit. They wait to be folded with what is on their right (`_join_lefts`).
+    """
+    p: Progress = before
+    if p.after == 0:
+        p.after = self._existing_from(p.leaf, p.leaf_end)
+    p.bit = 0
+    ops: uint256 = 0
+    for i: uint256 in range(127):
+        if i & 31 == 0:
+            ops = self._word(p.op_at)
+        op: uint256 = ops >> 248
+        if op < LEFT or p.op_at == p.op_end:
+            break
+        ops <<= 8
+        mask: uint256 = 1 << unsafe_sub(383, op)
+        assert p.after & mask != 0, "BAD_WITNESS: no leaf for a left subtree"
+        first: uint256 = p.after & ~unsafe_sub(mask << 1, 1)
+        if p.bit == 0:
+            p.bit = self._parting_bit(p.hint, p.last, first)
+        else:
+            assert op > unsafe_add(p.hint, LEFT), "BAD_WITNESS: elements not ascending"
+        p.hint = unsafe_sub(op, LEFT)
+        p.last = first | unsafe_sub(mask, 1)
+        assert convert(slice(msg.data, p.hash_at, 32), bytes32) != empty(bytes32), "BAD_WITNESS: a subtree without hash"
+        if p.range_hi < first:
+            p.ranges, p.range_lo, p.range_hi = self._range_from(p.ranges, p.range_hi, first)
+        assert p.last < p.range_lo, "BAD_WITNESS: a closed subtree meets an observed range"
+        p.hash_at = unsafe_add(p.hash_at, 32)
+        p.op_at = unsafe_add(p.op_at, 1)
+    return p
+
+
+@view
+@internal
+def _climb(
+    start: Progress, entry: uint256, first_op: bytes32, first_hash: bytes32, below: uint256
+) -> (Progress, uint256):
+    """
+    @notice Folds up the path of the nearest existing leaf: the right subtrees that come next, and between them the left
+            subtrees that wait in the top entry (if that is a run), whichever has the greater bit; stops at the bit below.
+            A right subtree parts at its own bit from whatever stands between it and the leaf, and nothing that follows
+            parts from it further down: it folds at once.
+    @return the progress, and what is left of the entry; 0: nothing.
+    """
+    p: Progress = start
+    p.hint = 0
+    ops: uint256 = 0
+    loaded_to: uint256 = p.op_at
+    rest: uint256 = entry >> 8
+    left_bit: uint256 = 0
+    if rest != 0:
+        left_bit = entry & 255
+    for _: uint256 in range(254):
+        if p.op_at == loaded_to:
+            ops = self._word(p.op_at)
+            loaded_to = unsafe_add(p.op_at, 32)
+        op: uint256 = ops >> 248
+        if op <= below or op >= LEFT or p.op_at == p.op_end:  # a leaf's op is 0
+            break
+        if op <= left_bit:
+            rest = unsafe_sub(rest, 1)
+            left_at: uint256 = unsafe_add(convert(first_hash, uint256), rest << 5)
+            p.old, p.new = self._join_subtree(left_bit, True, convert(slice(msg.data, left_at, 32), bytes32), p.old, p.new)
+            left_bit = 0
+            if rest != 0:
+                left_bit = (self._word(unsafe_sub(unsafe_add(convert(first_op, uint256), rest), 32))) & 127
+            continue
+        ops <<= 8
+        mask: uint256 = 1 << unsafe_sub(255, op)
+        assert p.before & mask == 0 and p.before != 0, "BAD_WITNESS: no leaf for a right subtree"
+        first: uint256 = (p.before | mask) & ~unsafe_sub(mask, 1)
+        # `first` has this bit set: if they part here, it is the greater
+        assert (first ^ p.last) >> unsafe_sub(255, op) == 1, "BAD_WITNESS: elements not ascending"
+        p.last = first | unsafe_sub(mask, 1)
+        if p.range_hi < first:
+            p.ranges, p.range_lo, p.range_hi = self._range_from(p.ranges, p.range_hi, first)
+        assert p.last < p.range_lo, "BAD_WITNESS: a closed subtree meets an observed range"
+        subtree: bytes32 = convert(slice(msg.data, p.hash_at, 32), bytes32)
+        assert subtree != empty(bytes32), "BAD_WITNESS: a subtree without hash"
+        p.old, p.new = self._join_subtree(op, False, subtree, p.old, p.new)
+        p.hash_at = unsafe_add(p.hash_at, 32)
+        p.op_at = unsafe_add(p.op_at, 1)
+    if entry < 256:
+        return p, entry
+    if rest == 0:
+        return p, 0
+    return p, (rest << 8) | left_bit
+
+
+@pure
+@internal
+def _parting_bit(hint: uint256, last: uint256, first: uint256) -> uint256:
+    """@return the first bit in which the previous element's interval differs from one that begins at `first`."""
+    if hint != 0:
+        # the subtree before has this bit clear: if they part here, `first` is the greater
+        assert (first ^ last) >> unsafe_sub(255, hint) == 1, "BAD_WITNESS: elements not ascending"
+        return hint
+    assert first > last, "BAD_WITNESS: elements not ascending"
+    return unsafe_sub(255, trie._log2(first ^ last))
+
+
+# ---------------------------------------------------------------- folding
+
+@pure
+@internal
+def _join(bit: uint256, left_old: bytes32, left_new: bytes32, old: bytes32, new: bytes32) -> (bytes32, bytes32):
+    """@return old and new hash of a node; where one side has nothing, the other one's hash passes through."""
+    joined: bytes32 = old
+    if old == empty(bytes32):
+        joined = left_old
+    elif left_old != empty(bytes32):
+        joined = path.node_hash(bit, left_old, old)
+    if old == new and left_old == left_new:
+        return joined, joined
+    if new == empty(bytes32):
+        return joined, left_new
+    if left_new == empty(bytes32):
+        return joined, new
+    return joined, path.node_hash(bit, left_new, new)
+
+
+@view
+@internal
+def _join_run(
+    lowest_bit: uint256, run: uint256, op_place: bytes32, hash_place: bytes32, right_old: bytes32, right_new: bytes32
+) -> (uint256, bytes32, bytes32):
+    """
+    @notice Folds a waiting run of left subtrees with what is on its right, as far as their bits are above the given one.
+    @return what is left of the run (0: nothing), and the hashes.
+    """
+    old: bytes32 = right_old
+    new: bytes32 = right_new
+    rest: uint256 = run >> 8
+    first_op: uint256 = convert(op_place, uint256)
+    first_hash: uint256 = convert(hash_place, uint256)
+    bit: uint256 = run & 255
+    for _: uint256 in range(127):
+        if bit <= lowest_bit:
+            return (rest << 8) | bit, old, new
+        rest = unsafe_sub(rest, 1)
+        subtree: bytes32 = convert(self._word(unsafe_add(first_hash, rest << 5)), bytes32)
+        old, new = self._join_subtree(bit, True, subtree, old, new)
+        if rest == 0:
+            break
+        bit = self._word(unsafe_sub(unsafe_add(first_op, rest), 32)) & 127  # the last of these bytes; all are after the selector
+    return 0, old, new
+
+
+@pure
+@internal
+def _join_subtree(bit: uint256, on_left: bool, subtree: bytes32, old: bytes32, new: bytes32) -> (bytes32, bytes32):
+    """@return old and new hash of a node with an opaque subtree (the same in both states) on one side."""
+    head: bytes1 = convert(convert(bit, uint8), bytes1)
+    joined: bytes32 = subtree
+    if old != empty(bytes32):
+        if on_left:
+            joined = keccak256(concat(head, subtree, old))  # path.node_hash, in place
+        else:
+            joined = keccak256(concat(head, old, subtree))
+    if old == new:
+        return joined, joined
+    if new == empty(bytes32):
+        return joined, subtree
+    if on_left:
+        return joined, path.node_hash(bit, subtree, new)
+    return joined, path.node_hash(bit, new, subtree)
+
+
+@view
+@internal
+def _range_from(left: uint256, passed: uint256, first: uint256) -> (uint256, uint256, uint256):
+    """@return the ranges beyond, and the ends of the lowest range that ends at or after `first` (beyond all keys: none)."""
+    ranges: uint256 = left
+    lo: uint256 = 0
+    hi: uint256 = passed
+    for _: uint256 in range(64):
+        if ranges == 0:
+            break
+        lowest: uint256 = ranges & (~ranges + 1)
+        ranges ^= lowest
+        end: uint256 = 0
+        lo, end = trie.range_of(trie._log2(lowest))
+        assert lo >= hi  # ranges rise with their slots: else the rules, not the witness, are wrong
+        hi = end
+        if hi >= first:
+            return ranges, lo, hi
+    return 0, max_value(uint256), max_value(uint256)
 
 
 @view
@@ -231,19 +412,6 @@ def _leaf_hashes(leaf: uint256, key: uint256) -> (bytes32, bytes32):
     if new_value == empty(bytes32):
         return old, empty(bytes32)
     return old, path.leaf_hash(convert(key, bytes32), new_value)
-
-
-@view
-@internal
-def _next_range(ranges: uint256) -> (uint256, uint256, uint256):
-    """@return the observed ranges left, and first and last key of the lowest one; both beyond every key if there is none."""
-    if ranges == 0:
-        return 0, max_value(uint256), max_value(uint256)
-    lowest: uint256 = ranges & (~ranges + 1)
-    lo: uint256 = 0
-    hi: uint256 = 0
-    lo, hi = trie.range_of(trie._log2(lowest))
-    return ranges ^ lowest, lo, hi
 
 
 @view
