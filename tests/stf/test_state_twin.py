@@ -1,6 +1,7 @@
 """state.vy does what state.py does: random lists of calls on witnessed leaves, chunk after chunk, compared in every
-result, in the books (work, proof bytes, leaves) and in the state root that the contract proves."""
+result, in the books (work, proof bytes, leaves) and in every touched leaf."""
 
+from collections.abc import Iterable
 from dataclasses import astuple, fields
 from functools import cache
 from random import Random
@@ -12,7 +13,7 @@ from node.stf import state, witness
 from node.stf.engine import genesis_leaves
 from node.stf.params import MARKETS_MAX, PRICE_MAX, WORK_LEAF, WORK_TERM
 from node.stf.state import Ledger
-from node.stf.trie import MemoryTrie
+from node.stf.trie import MemoryTrie, keccak
 from node.stf.types import Board, Key, Market, Order, Pending, Position, Publisher
 from tests.evm import Contract, Evm, Revert
 
@@ -46,7 +47,6 @@ WIDTHS: dict[type, tuple[int, ...]] = {
     Publisher: (160, 32, 48),
     Order: (32, 64, 64, 48, 8),
 }
-EMPTY = [0] * 15
 
 
 @cache
@@ -56,6 +56,11 @@ def mock() -> Contract:
 
 def word(number: int) -> int:
     return number & (2**256 - 1)
+
+
+def packed(numbers: Iterable[int]) -> bytes:
+    """ABI encoding of plain numbers."""
+    return b"".join(word(number).to_bytes(32, "big") for number in numbers)
 
 
 def number(rng: Random, bits: int) -> int:
@@ -79,8 +84,8 @@ class Chunks:
         self.ledger = Ledger(self.trie, strict=True)
         self.markets: list[int] = []
         self.sums = {"fees": 0}
-        self.calls: list[tuple[int, list[int], list[int]]] = []
-        self.results: list[list[int]] = []
+        self.calls: list[tuple[int, list[int], bytes]] = []
+        self.results: list[bytes] = []
         self.made: set[str] = set()
 
     def run(self, count: int) -> None:
@@ -89,30 +94,37 @@ class Chunks:
         state.begin_chunk()
         self.calls, self.results = [], []
         while len(self.calls) < count:
-            self.rng.choice((self.globals, self.account, self.account, self.account, self.market, self.book, self.book))()
+            draws = (self.globals, self.account, self.account, self.account, self.market, self.book, self.book)
+            self.rng.choice(draws)()
         books = [self.ledger.work, self.ledger.proof, self.ledger.leaves, self.ledger.leaves]
-        old_root, ranges = self.trie.root(), state.observed_ranges()
-        encoded = witness.encode(witness.build(self.trie, self.ledger.touched, ranges))
-        new_root = self.trie.apply(state.write_set())
-        results, root, counted = mock().call("run", old_root, self.calls, encoded)
+        keys = sorted(self.ledger.touched)
+        encoded = witness.encode(witness.build(self.trie, keys, state.observed_ranges()))
+        self.trie.apply(state.write_set())
+        words = [int.from_bytes(key, "big") for key in keys]
+        results, hashes, counted = mock().call("run", words, self.calls, encoded)
         names = {value: name for name, value in CALLS.items()}
         self.made |= {names[call[0]] for call in self.calls}
         for call, ours, theirs in zip(self.calls, self.results, results, strict=True):
-            assert ours == list(theirs), (names[call[0]], call)
+            assert ours == theirs, (names[call[0]], call)
         assert books == list(counted)
-        assert root == new_root
+        for key, found in zip(keys, hashes, strict=True):
+            value = self.trie.get(key)
+            assert found == (bytes(32) if value is None else keccak(value)), key.hex()
 
     def call(self, name: str, *args: int, row: Any = None) -> Any:
         """Make a call in Python and note it with its result."""
         result = getattr(state, name)(*args, *(() if row is None else (row,)))
         if name in READ_BACK:
             result = getattr(state, READ_BACK[name])(*args[:-1])
-        returned = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-        if name in RECORDS and result is not None and not isinstance(result, int):
-            returned = list(astuple(result))
-        given = [] if row is None else [word(x) for x in astuple(row)]
-        self.calls.append((CALLS[name], [word(a) for a in (*args, 0, 0, 0, 0)[:4]], (given + EMPTY)[:15]))
-        self.results.append(([word(int(x)) for x in returned] + EMPTY)[:15])
+        if name in NUMBERS:
+            returned = (*(result if isinstance(result, tuple) else (result or 0,)), 0)[:2]
+        elif isinstance(result, int):
+            returned = (result,)
+        else:
+            returned = () if result is None else astuple(result)
+        given = b"" if row is None else packed(astuple(row))
+        self.calls.append((CALLS[name], [word(a) for a in (*args, 0, 0, 0, 0)[:4]], given))
+        self.results.append(packed(returned))
         return result
 
     def globals(self) -> None:
@@ -215,7 +227,7 @@ class Chunks:
 @pytest.mark.parametrize("seed", range(10))
 def test_random_calls_agree(seed: int) -> None:
     chunks = Chunks(seed)
-    for _ in range(20):
+    for _ in range(30):
         chunks.run(60)
     assert chunks.made == set(CALLS)
 
@@ -236,7 +248,7 @@ def test_a_leaf_that_the_witness_lacks_reverts() -> None:
     trie = MemoryTrie(genesis_leaves())
     encoded = witness.encode(witness.build(trie, [state.GLOBAL_KEY]))
     with pytest.raises(Revert, match="BAD_WITNESS"):
-        mock().call("run", trie.root(), [(CALLS["get_board"], [0, 0, 0, 0], EMPTY)], encoded)
+        mock().call("run", [], [(CALLS["get_board"], [0, 0, 0, 0], b"")], encoded)
 
 
 def test_unit_costs_of_state(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,7 +268,7 @@ def test_unit_costs_of_state(capsys: pytest.CaptureFixture[str]) -> None:
     trie.apply(state.write_set())
     touched = set(ledger.touched)
     encoded = witness.encode(witness.build(trie, touched, [(b"O" + bytes(31), b"O" + b"\xff" * 31)]))
-    gas = mock().call("meter", encoded, account, 7, 9)
+    gas = Evm().deploy("mocks/StateMeter.vy").call("meter", encoded, account, 7, 9)
     names = ("first touch", "get_collateral", "get_position", "set_position", "get_board", "get_market",
              "get_best, first look", "get_best", "get_order", "set_order", "find_position, the last", "get_time")
     costs = dict(zip(names, gas, strict=True))

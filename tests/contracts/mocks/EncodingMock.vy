@@ -1,6 +1,7 @@
 # pragma version 0.4.3
-"""Calls the decoders, digests and recovery of encoding.vy on calldata, and meters them."""
+"""Calls the decoders, digests and recovery of encoding.vy on calldata, and the divisions of fixed_point.vy."""
 from stf import encoding
+from stf import fixed_point
 from stf import params
 from stf import types
 
@@ -35,7 +36,7 @@ def _relative(pos: uint256, start: uint256) -> uint256:
 
 
 @external
-def read(data: Bytes[1000], base_time: uint256, kinds: DynArray[uint256, READS], tail: Bytes[32]) -> (DynArray[uint256, READS], DynArray[uint256, READS], DynArray[uint256, READS]):
+def read(data: Bytes[2000], base_time: uint256, kinds: DynArray[uint256, READS], tail: Bytes[32]) -> (DynArray[uint256, READS], DynArray[uint256, READS], DynArray[uint256, READS]):
     """
     @param kinds one read each: a size of 1..32 bytes, or VARINT, TIME, BYTE
     @return values, positions relative to the data (or BAD), gas
@@ -72,7 +73,7 @@ def bounds(data: Bytes[100], end: uint256, tail: Bytes[32]) -> (uint256, uint256
 
 
 @external
-def read_actions(data: Bytes[1000], base_time: uint256, count: uint256, tail: Bytes[32]) -> (DynArray[types.Action, params.ACTIONS_MAX], uint256, uint256):
+def read_actions(data: Bytes[2000], base_time: uint256, count: uint256, tail: Bytes[32]) -> (DynArray[types.Action, params.ACTIONS_MAX], uint256, uint256):
     """@return actions, position after them relative to the data (or BAD), gas"""
     start: uint256 = self._load(len(data), base_time)
     actions: DynArray[types.Action, params.ACTIONS_MAX] = []
@@ -141,3 +142,16 @@ def recover(digest: bytes32, r: uint256, vs: uint256) -> (uint256, uint256):
     before: uint256 = msg.gas
     signer: uint256 = encoding.recover(digest, r, vs)
     return signer, before - msg.gas
+
+
+@external
+@pure
+def divide(a: int256, b: int256) -> (int256, int256, int256):
+    """@return rounded down, up, toward zero"""
+    return fixed_point.div_down(a, b), fixed_point.div_up(a, b), fixed_point.div_toward_zero(a, b)
+
+
+@external
+@pure
+def in_range(amount: int256) -> bool:
+    return fixed_point.in_range(amount)
