@@ -71,10 +71,9 @@ async def read_contract(client: L1Client, rollup: bytes) -> Contract:
     return Contract(rollup, params[8], params[0], await ask("verifier"), params[9])
 
 
-def open_chain(config: Config, contract: Contract) -> Chain:
-    """The chain in the data directory, of the rollup at this contract."""
-    domain = encoding.domain_separator(contract.l2_chain_id, int.from_bytes(contract.address, "big"))
-    return Chain.open(open_kv(config.datadir / "chain"), domain)
+def domain_of(contract: Contract) -> bytes:
+    """The EIP-712 domain of a rollup."""
+    return encoding.domain_separator(contract.l2_chain_id, int.from_bytes(contract.address, "big"))
 
 
 async def run_verifier(
@@ -89,28 +88,42 @@ async def run_verifier(
     client = L1Client(config.l1.rpc, threads=config.l1.threads, logs_range_max=config.l1.logs_range_max)
     try:
         contract = await _with_patience(lambda: read_contract(client, bytes.fromhex(config.l1.rollup[2:])))
-        chain = open_chain(config, contract)
-        metrics = Metrics(role, CLIENT_VERSION)
-        pipeline = Pipeline(
-            chain, client, contract.address, start_block=config.l1.start_block, confirmations=config.l1.confirmations,
-            on_dispute=on_dispute,
-        )
-        node = Node(role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id)
-        verifier = Verifier(config, client, contract, chain, pipeline, node, metrics)
-        node.extra = lambda: status_extra(verifier)
-        refresh(verifier, l1_time=0)
-        async with trio.open_nursery() as nursery:
-            bound = await nursery.start(_serve, verifier)
-            nursery.start_soon(derive, verifier)
-            if config.metrics.enabled:
-                await nursery.start(serve_metrics, config.metrics, metrics)
-            if on_ready is not None:
-                nursery.start_soon(on_ready, verifier)
-            metrics.up.set(1)
-            log.info("verifier_started", rpc=bound.http_url, rollup=config.l1.rollup, head=chain.head.number)
-            task_status.started(bound)
+        kv = open_kv(config.datadir / "chain")
+        try:
+            verifier = _assemble(config, role, client, contract, Chain.open(kv, domain_of(contract)), on_dispute)
+            await _run(verifier, on_ready, task_status)
+        finally:
+            kv.close()
     finally:
         client.close()
+
+
+def _assemble(
+    config: Config, role: str, client: L1Client, contract: Contract, chain: Chain, on_dispute: OnDispute | None
+) -> Verifier:
+    pipeline = Pipeline(
+        chain, client, contract.address, start_block=config.l1.start_block, confirmations=config.l1.confirmations,
+        on_dispute=on_dispute,
+    )
+    node = Node(role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id)
+    verifier = Verifier(config, client, contract, chain, pipeline, node, Metrics(role, CLIENT_VERSION))
+    node.extra = lambda: status_extra(verifier)
+    refresh(verifier, l1_time=0)
+    return verifier
+
+
+async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.TaskStatus[Bound]) -> None:
+    config = verifier.config
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(_serve, verifier)
+        nursery.start_soon(derive, verifier)
+        if config.metrics.enabled:
+            await nursery.start(serve_metrics, config.metrics, verifier.metrics)
+        if on_ready is not None:
+            nursery.start_soon(on_ready, verifier)
+        verifier.metrics.up.set(1)
+        log.info("verifier_started", rpc=bound.http_url, rollup=config.l1.rollup, head=verifier.chain.head.number)
+        task_status.started(bound)
 
 
 async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
