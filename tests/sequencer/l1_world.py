@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from node.l1.deployment import USD, Deployment, Plan, Timings
 from node.l1.journal import FileJournal
 from node.l1.keys import LocalSigner
 from node.l1.sender import Intent, SenderConfig, open_sender
-from node.rpc.client import HttpClient
+from node.rpc.client import HttpClient, RpcError
 from node.stf import encoding
 from sequencer.requests import ActionsRequest, OracleRequest
 from tests.l1.chains import Chain, l1_chain
@@ -105,15 +106,24 @@ class Trader:
         self.nonce = 0
 
     async def price(self, ticks: int = 600_000) -> None:
+        """A price from every publisher, newer than its last one and not ahead of L2 time."""
         for slot in range(3):
-            key = private_key(f"publisher {slot}")
-            now = (await self.rpc.call("al_status"))["heads"]["unsafe"]["time"]
-            moment = max(now, time.time_ns() // 1_000_000 - 500)
-            encoding.set_domain(self.domain)
-            signature = sign(key, OracleRequest(slot, moment, [0], [ticks], 0, 0).digest())
+            await wait_for(partial(self.publish, slot, ticks), lambda done: done)
+
+    async def publish(self, slot: int, ticks: int) -> bool:
+        head = (await self.rpc.call("al_status"))["heads"]["unsafe"]["time"]
+        moment = max(head + 1, time.time_ns() // 1_000_000 - 500)
+        encoding.set_domain(self.domain)
+        signature = sign(private_key(f"publisher {slot}"), OracleRequest(slot, moment, [0], [ticks], 0, 0).digest())
+        try:
             await self.rpc.call("al_sendOraclePrice", {
                 "publisher": slot, "time": moment, "prices": [{"market": 0, "price": ticks}],
                 "signature": "0x" + signature.hex()})
+        except RpcError as error:
+            if error.data["reason"] != "BAD_TIME":
+                raise
+            return False
+        return True
 
     async def place(self, account: int, name: str, side: int, price: int, lots: int) -> dict[str, Any]:
         from tests.stf.world import limit
@@ -137,10 +147,10 @@ def _call(signature: str, kinds: list[str], values: list[Any]) -> bytes:
 
 
 @asynccontextmanager
-async def deployed(folder: Path, **settings: Any) -> AsyncIterator[World]:
+async def deployed(folder: Path, kind: str = "embedded", **settings: Any) -> AsyncIterator[World]:
     """The world, ready for a sequencer to start; the operator has the seat."""
     publishers = tuple(address(private_key(f"publisher {slot}")).to_bytes(20, "big") for slot in range(3))
-    async with l1_chain("embedded", **({"block_time_s": 0} | settings)) as chain:
+    async with l1_chain(kind, **({"block_time_s": 0} | settings)) as chain:
         journal = FileJournal(folder / "deploy.journal")
         async with open_sender(chain.client, chain.signer(0), journal, SENDER) as sender:
             deployment = await deploy(chain.client, sender, Plan(publishers, TIMINGS))
