@@ -56,12 +56,10 @@ def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60
 
 
 @internal
-def _numbers(call: Call) -> Bytes[RECORD]:
-    """Calls on plain numbers; two are returned."""
+def _globals(call: Call) -> Bytes[RECORD]:
+    """Calls on the chunk's books and the global leaf; two numbers are returned."""
     a: uint256 = call.args[0]
-    b: uint256 = call.args[1]
     result: uint256 = 0
-    second: uint256 = 0
     if call.name == 0:
         state.spend_work(a)
     elif call.name == 1:
@@ -81,6 +79,20 @@ def _numbers(call: Call) -> Bytes[RECORD]:
     elif call.name == 6:
         state.set_cursor(a)
         result = state.get_cursor()
+    else:
+        raise
+    return abi_encode(result, empty(uint256))
+
+
+@internal
+def _numbers(call: Call) -> Bytes[RECORD]:
+    """Calls on plain numbers; two are returned."""
+    a: uint256 = call.args[0]
+    b: uint256 = call.args[1]
+    result: uint256 = 0
+    second: uint256 = 0
+    if call.name < 7:
+        return self._globals(call)
     elif call.name == 7:
         result = state.get_next_account()
     elif call.name == 8:
