@@ -96,7 +96,8 @@ class Pipeline:
         chain.drop_batches(last.batch + 1)
         self.inbox = Inbox(chain, last.messages)
         self._replayer = Replayer(chain, self.inbox)
-        self.progress = Progress(l1_derived=last.l1_number, agreed=last.batch)
+        roots = sum(record.header.chunk_count for record in chain.batches() if record.header is not None)
+        self.progress = Progress(l1_derived=last.l1_number, agreed=last.batch, roots=roots)
 
     @property
     def engine(self) -> Engine:
