@@ -1,8 +1,8 @@
 """Deploys the contracts, sets up markets and publishers by admin messages, and opens the rollup.
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
-is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before the
-verifier that names it, markets before their publishers, `open` last.
+is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
+the verifier that names it, markets before their publishers, `open` last.
 """
 
 from __future__ import annotations

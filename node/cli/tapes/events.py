@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final
 
 E8: Final = 100_000_000
+VALUE_MAX: Final = 10**26
 BUY: Final = 0
 SELL: Final = 1
 
@@ -51,12 +53,14 @@ class TapeError(Exception):
 
 
 def parse_e8(text: str) -> int:
-    """A decimal number as an integer of 10**-8. Raises ValueError for anything else, or more than 8 places."""
-    whole, _, fraction = text.strip().partition(".")
-    fraction = fraction.rstrip("0")
-    if not (whole + fraction).isdecimal() or not (whole + fraction).isascii() or len(fraction) > 8:
-        raise ValueError(f"{text!r} is no decimal number of at most 8 places")
-    return int(whole or "0") * E8 + int(fraction.ljust(8, "0"))
+    """A number as an integer of 10**-8. Raises ValueError for anything else, or more than 8 places."""
+    try:
+        value = Decimal(text.strip()).scaleb(8)  # some venues write 1e-06
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0 or value >= VALUE_MAX or value != value.to_integral_value():
+        raise ValueError(f"{text!r} is no number of at most 8 decimals")
+    return int(value)
 
 
 def show_e8(value: int) -> str:

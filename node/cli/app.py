@@ -1,0 +1,95 @@
+"""The table of commands. Nothing else of ours is imported here: a command's module loads when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import cyclopts
+
+_ROLES: Final = ("sequencer", "verifier", "watchtower")
+
+#: name -> (where it is, what it does)
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "devnet": ("node.cli.devnet:devnet", "Run a whole network on this machine, trade on it, and report."),
+    "sequencer": ("node.cli.roles:sequencer", "Order, execute and promise transactions; post batches to L1."),
+    "verifier": ("node.cli.roles:verifier", "Rebuild the chain from L1 alone, compare every root, serve reads."),
+    "watchtower": ("node.cli.roles:watchtower", "A verifier that proves fraud on L1."),
+    "l1": ("node.cli.l1:l1", "Serve the embedded L1."),
+    "deploy": ("node.cli.l1:deploy", "Deploy the contracts and open the rollup; writes a deployment file."),
+    "seat": ("node.cli.l1:seat", "Take the sequencer's seat with a bond."),
+    "mint": ("node.cli.l1:mint", "Mint test dollars (TestUSD only)."),
+    "deposit": ("node.cli.trade:deposit", "Deposit on L1 and wait for the account on L2."),
+    "order": ("node.cli.trade:order", "Place an order."),
+    "cancel": ("node.cli.trade:cancel", "Cancel one order, or all of a market."),
+    "book": ("node.cli.trade:book", "Show a market's book."),
+    "account": ("node.cli.trade:account", "Show an account: collateral, margin, positions, orders."),
+    "withdraw": ("node.cli.trade:withdraw", "Withdraw to L1; with --claim also wait until it is paid."),
+    "status": ("node.cli.trade:status", "Show a node's heads, totals and health."),
+    "keeper": ("node.cli.keepers:keeper", "Publish prices and liquidate; with --bots also trade."),
+    "replay": ("node.cli.replay:replay", "Send a recorded tape of a real venue as signed orders."),
+    "bench": ("node.cli.bench:bench", "Measure this machine: ceilings, throughput, latency, gas."),
+}
+
+
+def build() -> cyclopts.App:
+    """The application with all commands."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        release = version("anchorline")
+    except PackageNotFoundError:
+        release = "0 (not installed)"
+    app = cyclopts.App(
+        name="anchorline", version=release, help="An optimistic rollup node for a derivatives chain.",
+        help_format="plaintext")
+    for name, (where, text) in COMMANDS.items():
+        if name in _ROLES:
+            app.command(where, name=name, help=text, config=_sources(name))
+        else:
+            app.command(where, name=name, help=text)
+    return app
+
+
+def _sources(role: str) -> list[Any]:
+    """Where a role's keys come from besides flags: the environment, then the file that --config names."""
+    sources: list[Any] = [cyclopts.config.Env("ANCHORLINE_", command=False)]
+    path = config_path(sys.argv[1:]) if sys.argv[1:2] == [role] else None
+    if path is not None:
+        from node.config import load_file
+
+        load_file(path)  # names an unknown key better than the command line would
+        sources.append(cyclopts.config.Toml(path, use_commands_as_keys=False))
+    return sources
+
+
+def config_path(tokens: list[str]) -> Path | None:
+    """The file that --config (or ANCHORLINE_CONFIG) names; needed before the other flags can be read."""
+    for index, token in enumerate(tokens):
+        if token == "--config" and index + 1 < len(tokens):
+            return Path(tokens[index + 1])
+        if token.startswith("--config="):
+            return Path(token.partition("=")[2])
+    named = os.environ.get("ANCHORLINE_CONFIG")
+    return Path(named) if named else None
+
+
+def run_command(tokens: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    tokens = sys.argv[1:] if tokens is None else tokens
+    json = "--json" in tokens
+    try:
+        build()(tokens, result_action="return_value")
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        from node.cli.output import EXIT_INTERRUPTED, Interrupted, fail, known_errors
+
+        if isinstance(error, Interrupted):
+            return EXIT_INTERRUPTED
+        if isinstance(error, known_errors()):
+            return fail(json, error)
+        raise
+    return 0

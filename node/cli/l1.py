@@ -1,0 +1,195 @@
+"""Commands that concern L1 alone: serve the embedded chain, deploy, mint test dollars, take the seat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import trio
+from cyclopts import Parameter
+
+from node import log
+from node.cli.output import UserError, emit, note, run_async
+
+L1Url = Annotated[str, Parameter(name="--l1.rpc", env_var="ANCHORLINE_L1_RPC")]
+DeploymentFile = Annotated[Path, Parameter(name="--deployment", env_var="ANCHORLINE_DEPLOYMENT")]
+
+DEFAULT_L1 = "http://127.0.0.1:8545"
+DEFAULT_DEPLOYMENT = Path("deployment.json")
+
+
+def l1(
+    *, host: str = "127.0.0.1", port: int = 8545, chain_id: int = 31_337, block_time_s: int = 1,
+    safe_lag_blocks: int = 4, finalized_lag_blocks: int = 8, accounts: int = 10, genesis_ago_s: int = 0,
+    log_level: str = "warning", json: bool = False,
+) -> None:
+    """Serve the embedded L1: a Prague chain on py-evm, funded for the accounts of the public test mnemonic.
+
+    Parameters
+    ----------
+    port
+        Port to listen on; 0 takes any free one.
+    block_time_s
+        Seconds between blocks; 0 mines when a transaction comes.
+    safe_lag_blocks
+        Blocks that the safe head lags behind.
+    finalized_lag_blocks
+        Blocks that the finalized head lags behind.
+    genesis_ago_s
+        Seconds that the first block lies in the past, so that many blocks can follow at once without a clock ahead.
+    json
+        Print one JSON object when it is up.
+    """
+    from node.l1.devchain import DevchainConfig, run
+
+    config = DevchainConfig(
+        host=host, port=port, chain_id=chain_id, block_time_s=block_time_s, safe_lag_blocks=safe_lag_blocks,
+        finalized_lag_blocks=finalized_lag_blocks, accounts=accounts,
+        genesis_time_s=int(time.time()) - genesis_ago_s if genesis_ago_s else 0)
+    try:
+        config.check()
+        log.configure(log_level)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            try:
+                bound: Any = await nursery.start(run, config)
+            except OSError as error:
+                raise UserError(f"port {port} of {host} cannot be used: {error.strerror}; choose another") from None
+            emit(json, {"role": "l1", "rpc": bound.http_url, "chain_id": chain_id}, f"L1 serves {bound.http_url}")
+
+    run_async(main)
+
+
+@asynccontextmanager
+async def open_l1(url: str, journal: Path | None = None) -> AsyncIterator[Any]:
+    """(client, sender) with the user's key. With a journal, sending survives restarts."""
+    from node.cli.keys import user_signer
+    from node.l1.client import L1Client
+    from node.l1.journal import FileJournal
+    from node.l1.sender import SenderConfig, open_sender
+    from node.sdk.l1 import MemoryJournal
+
+    signer = user_signer()
+    client = L1Client(url)
+    kept: Any = MemoryJournal() if journal is None else FileJournal(journal)
+    try:
+        config = SenderConfig(confirmations=0, poll_s=0.2)
+        async with open_sender(client, signer, kept, config) as sender:
+            yield client, sender
+    finally:
+        kept.close()
+        client.close()
+
+
+def deploy(
+    *, l1_rpc: L1Url = DEFAULT_L1, out: Path = DEFAULT_DEPLOYMENT, publishers: list[str] | None = None,
+    token: str = "", markets: Path | None = None, l2_chain_id: int = 412_346, challenge_window_s: int = 86_400,
+    force_delay_s: int = 7_200, seat_idle_s: int = 21_600, timelock_s: int = 172_800, bond_delay_s: int = 3_600,
+    json: bool = False,
+) -> None:
+    """Deploy the contracts with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE) as admin, and open the rollup.
+
+    An interrupted deployment goes on where it stopped when it is run again with the same --out.
+
+    Parameters
+    ----------
+    out
+        Deployment file to write; roles and clients read it.
+    publishers
+        L1-style addresses of the price publishers, one flag each: slot 0, 1, … of every market.
+    token
+        An ERC-20 with 6 decimals to use as collateral; empty deploys a TestUSD that anyone may mint.
+    markets
+        TOML file of [[market]] tables; without it, BTC-USD and ETH-USD.
+    challenge_window_s
+        Seconds in which a batch can be disproved.
+    """
+    from node.cli.keys import parse_address
+    from node.l1.deploy import deploy as deploy_all
+    from node.l1.deployment import DEFAULT_MARKETS, Plan, Timings, load_markets, to_json
+
+    log.configure("warning")
+    if out.exists():
+        raise UserError(f"{out} exists already: name another file with --out, or remove it to deploy anew")
+    if not publishers:
+        raise UserError("no publishers: give --publishers ADDRESS, at least as many as a market's quorum")
+    timings = Timings(
+        challenge_window_s=challenge_window_s, force_delay_s=force_delay_s, seat_idle_s=seat_idle_s,
+        timelock_s=timelock_s, bond_delay_s=bond_delay_s)
+    plan = Plan(
+        tuple(parse_address(item, "publishers") for item in publishers), timings,
+        DEFAULT_MARKETS if markets is None else load_markets(markets), l2_chain_id,
+        parse_address(token, "token") if token else b"")
+
+    async def main() -> None:
+        journal = out.with_suffix(".journal")
+        async with open_l1(l1_rpc, journal) as (client, sender):
+            deployment = await deploy_all(client, sender, plan, (lambda text: None) if json else note)
+        deployment.save(out)
+        text = f"rollup {deployment.rollup} is open ({deployment.gas_used:,} gas); wrote {out}"
+        emit(json, to_json(deployment), text)
+
+    run_async(main)
+
+
+def mint(amount: float, *, to: str = "", l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT,
+         json: bool = False) -> None:
+    """Mint test dollars.
+
+    Parameters
+    ----------
+    amount
+        Dollars.
+    to
+        Address that gets them; yours by default.
+    """
+    _on_l1(l1_rpc, deployment, json, "mint", amount, to)
+
+
+def seat(amount: float, *, l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT,
+         json: bool = False) -> None:
+    """Take the sequencer's seat with your key, the one that will post batches.
+
+    Parameters
+    ----------
+    amount
+        Dollars to put into the bond.
+    """
+    _on_l1(l1_rpc, deployment, json, "seat", amount, "")
+
+
+def _on_l1(url: str, deployment: Path, json: bool, what: str, amount: float, to: str) -> None:
+    from node.cli.keys import parse_address
+    from node.l1.deployment import load_deployment
+    from node.sdk.l1 import L1Wallet
+
+    log.configure("warning")
+    micro = micro_usd(amount)
+    record = load_deployment(deployment)
+
+    async def main() -> None:
+        async with open_l1(url) as (client, sender):
+            wallet = L1Wallet(client, sender, record)
+            if what == "mint":
+                receipt = await wallet.mint(micro, parse_address(to, "to") if to else sender.address)
+            else:
+                receipt = await wallet.take_seat(micro)
+        result = {"l1_tx": "0x" + receipt.tx_hash.hex(), "gas": receipt.gas_used, "amount": micro}
+        done = "minted" if what == "mint" else "in the seat with a bond of"
+        emit(json, result, f"{done} {amount:,} USD in {result['l1_tx']}")
+
+    run_async(main)
+
+
+def micro_usd(dollars: float) -> int:
+    """Micro-USD of an amount in dollars. Raises UserError unless it is positive and has 6 decimals at most."""
+    micro = round(dollars * 1_000_000)
+    if micro <= 0 or abs(micro - dollars * 1_000_000) > 1e-3:
+        raise UserError(f"amount: {dollars} is not a positive number of dollars with at most 6 decimals")
+    return micro

@@ -1,0 +1,92 @@
+"""Commands that run a role until interrupted: sequencer, verifier, watchtower."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import trio
+from cyclopts import Parameter
+
+from node import log
+from node.cli.output import emit, run_async
+from node.config import Config, Role
+
+Flat = Annotated[Config, Parameter(name="*")]
+ConfigFile = Annotated[Path | None, Parameter(name="--config", env_var="ANCHORLINE_CONFIG")]
+Service = Callable[..., Awaitable[None]]
+
+_DEFAULT = Config()
+
+
+def sequencer(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:
+    """Order, execute and promise transactions; post batches to L1.
+
+    Keys: ANCHORLINE_SEQUENCER_KEY (or sequencer.keystore and ANCHORLINE_SEQUENCER_PASSWORD) signs promises,
+    ANCHORLINE_BATCHER_KEY (or batcher.keystore and ANCHORLINE_BATCHER_PASSWORD) posts batches.
+
+    Parameters
+    ----------
+    config_file
+        TOML file with any of these keys; flags and the environment win over it.
+    json
+        Print one JSON object when the service is up.
+    """
+    config.check("sequencer")
+    from node.cli.keys import role_signer
+    from sequencer import service
+
+    promiser = role_signer("sequencer", config.sequencer.keystore)
+    poster = role_signer("batcher", config.batcher.keystore)
+    _serve("sequencer", config, json, lambda **ready: service.run(config, promiser, poster, **ready))
+
+
+def verifier(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:
+    """Rebuild the chain from L1 alone, compare every root, serve reads.
+
+    Parameters
+    ----------
+    config_file
+        TOML file with any of these keys; flags and the environment win over it.
+    json
+        Print one JSON object when the service is up.
+    """
+    config.check("verifier")
+    from node import service
+
+    _serve("verifier", config, json, lambda **ready: service.run_verifier(config, **ready))
+
+
+def watchtower(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:
+    """A verifier that raises the alarm on a wrong root and, with strategy defend, proves the fraud on L1.
+
+    Key, for strategy defend: ANCHORLINE_WATCHTOWER_KEY (or watchtower.keystore and ANCHORLINE_WATCHTOWER_PASSWORD).
+
+    Parameters
+    ----------
+    config_file
+        TOML file with any of these keys; flags and the environment win over it.
+    json
+        Print one JSON object when the service is up.
+    """
+    config.check("watchtower")
+    from node.cli.keys import role_signer
+    from prover import service
+
+    defends = config.watchtower.strategy == "defend"
+    signer = role_signer("watchtower", config.watchtower.keystore) if defends else None
+    _serve("watchtower", config, json, lambda **ready: service.run(config, signer, **ready))
+
+
+def _serve(role: Role, config: Config, json: bool, run: Service) -> None:
+    log.configure(config.log.level, config.log.format)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bound: Any = await nursery.start(run)
+            place = {"role": role, "rpc": getattr(bound, "http_url", ""), "ws": getattr(bound, "ws_url", "")}
+            emit(json, place, f"{role} serves {place['rpc']}")
+
+    run_async(main)
+
