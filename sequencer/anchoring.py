@@ -71,7 +71,7 @@ class Anchor:
 
     def closed(self) -> RpcError | None:
         """Why no order is taken: the anchors lag too far behind."""
-        waited = self._now_ms() - self._oldest_ms
+        waited = max(self._now_ms(), self._chain.head.time) - self._oldest_ms
         if self._oldest_ms < 0 or waited <= self._unanchored_ms_max:
             return None
         return fail(ErrorKind.AnchorLag, f"blocks wait for L1 since {waited} ms: orders open again once they are "

@@ -23,6 +23,7 @@ from sequencer.builder import Builder
 log = structlog.get_logger("inbox_feed")
 
 RANGE_MAX: Final = 2_000  # L1 blocks read in one round
+MISSING_MAX: Final = 8  # L1 blocks that a reorganised transaction may take to be mined again
 _FACT: Final = "sequencer/inbox"
 
 
@@ -41,8 +42,10 @@ class Feed:
         self._start_block = start_block
         self._confirmations = confirmations
         self.heads: Heads | None = None
+        self.caught_up = False  # everything at the configured depth was read
         self._next = start_block  # L1 block to read next
         self._inbox = Inbox(chain, 0)
+        self._missing_since = -1  # L1 block at which consumed messages were first not there
         self._recent: list[tuple[int, int]] = []  # (message, its L1 block), newest last
 
     async def start(self) -> None:
@@ -64,7 +67,8 @@ class Feed:
                 self._rewind(heads.reorg.ancestor.number)
         if self.heads is None:
             return False
-        last = min(self.heads.latest.number - self._confirmations, self._next + RANGE_MAX - 1)
+        tip = self.heads.latest.number - self._confirmations
+        last = min(tip, self._next + RANGE_MAX - 1)
         if last < self._next:
             return False
         block = await self._client.block(last)
@@ -76,11 +80,13 @@ class Feed:
             self._inbox.append(event.number, event.running_hash, event.message)
             self._recent.append((event.number, item.block_number))
         del self._recent[:-10_000]
+        self._check_missing(last)
         self._next = last + 1
         if block is not None:
             numbers = last.to_bytes(8, "big") + self._inbox.count.to_bytes(8, "big")
             self._chain.put_fact(_FACT, numbers + block.hash)
         self._offer()
+        self.caught_up = last == tip
         return True
 
     def _rewind(self, ancestor: int) -> None:
@@ -100,6 +106,15 @@ class Feed:
         builder = self._builder()
         if event.number < builder.cursor and builder.message(event.number) != event.message:
             raise Reset(f"inbox message {event.number}, which was consumed, is another one on L1 now")
+
+    def _check_missing(self, last: int) -> None:
+        """Raise Reset if a consumed message has been gone from L1 for MISSING_MAX blocks: it will not come back."""
+        if self._inbox.count >= self._builder().cursor:
+            self._missing_since = -1
+        elif self._missing_since < 0:
+            self._missing_since = last
+        elif last - self._missing_since >= MISSING_MAX:
+            raise Reset(f"inbox messages from {self._inbox.count} on were consumed and are gone from L1")
 
     def _offer(self) -> None:
         builder = self._builder()

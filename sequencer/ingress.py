@@ -22,11 +22,11 @@ from node.rpc.errors import ErrorKind, RpcError, fail, fail_status
 from node.rpc.methods import shapes
 from node.rpc.methods.reads import KIND_NAMES, fill_info
 from node.stf import encoding
-from node.stf.types import Status
+from node.stf.types import PLACE, Status
 from node.transport import Deferred
 from sequencer.builder import Answer, Builder, NoRoom, Refused
 from sequencer.promises import Committer, Kept, promise_info
-from sequencer.requests import Request
+from sequencer.requests import ActionsRequest, Request
 
 QUEUE_MAX: Final = 8_192
 BATCH_MAX: Final = 256
@@ -82,7 +82,7 @@ class Ingress:
         """Queue a request. Raises RpcError when the sequencer cannot take it now."""
         if len(self._queue) >= QUEUE_MAX:
             raise fail(ErrorKind.RateLimitExceeded, f"{QUEUE_MAX} requests wait already: send again in a moment")
-        closed = self._gate()
+        closed = self._gate() if places_orders(request) else None
         if closed is not None:
             raise closed
         deferred: Deferred[Submitted] = Deferred()
@@ -148,6 +148,11 @@ class Ingress:
             "the signature is not the claimed signer's over this digest: compare the digest with the one you signed",
             param="signature", expected_digest="0x" + item.request.digest().hex(), recovered=recovered,
             claimed="0x" + item.claimed.to_bytes(20, "big").hex())
+
+
+def places_orders(request: Request) -> bool:
+    """Whether a request may add risk; cancels, prices, withdrawals and liquidations are never held back."""
+    return isinstance(request, ActionsRequest) and any(action.op == PLACE for action in request.actions)
 
 
 def recover(items: list[Item]) -> None:

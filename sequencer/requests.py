@@ -176,10 +176,10 @@ class LiquidateRequest:
 # --- raw transactions -------------------------------------------------------------------------------------------------
 
 
-def decode_request(data: bytes) -> Request:
-    """A whole transaction whose times are relative to 0. Raises BadRequest. Uses the rules' buffer."""
+def decode_request(data: bytes, base: int = 0) -> Request:
+    """A whole transaction whose times are relative to ``base``, ms. Raises BadRequest. Uses the rules' buffer."""
     encoding.load(data)
-    encoding.set_base_time(0)
+    encoding.set_base_time(base)
     kind, pos = encoding.read_byte(0)
     decoder = _DECODERS.get(kind)
     if decoder is None:

@@ -1,15 +1,16 @@
 """The sequencer as a service: one nursery around core, L1 feed, anchoring and RPC.
 
 Temporary failures are retried where they happen. A Reset (L1 replaced a message that was consumed) goes back to the
-last batch that L1 still has, forgets what was built on it, and starts again: what was promised since then is void, as
-L1 is the only source of truth. Anything else ends the service. Cancellation is shutdown.
+last batch that L1 still has and starts again. Signed transactions built on it are executed anew, in their order, but
+positions promised since then are void: L1 is the only source of truth. Anything else ends the service. Cancellation is
+shutdown.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -35,13 +36,15 @@ from node.rpc.server import Registry, serve_metrics, serve_rpc
 from node.rpc.subscriptions import Hub
 from node.stf import encoding
 from node.stf.commitments import header_hash
+from node.stf.types import ACTIONS, ORACLE_PRICE, SET_KEY, WITHDRAW
 from node.storage.kv import KV, open_kv
 from node.transport import Bound
 from sequencer.anchoring import Anchor
-from sequencer.builder import Limits
+from sequencer.builder import Limits, NoRoom, Refused
 from sequencer.core import Core, wall_clock_ms
 from sequencer.feed import Feed
 from sequencer.methods import Submissions
+from sequencer.requests import Request, decode_request
 
 log = structlog.get_logger("sequencer")
 
@@ -49,6 +52,8 @@ GWEI: Final = 10**9
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 FINAL_PER_LOOK: Final = 256
+AGAIN_MAX: Final = 100_000
+SIGNED_KINDS: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY, ORACLE_PRICE))
 
 
 async def run(
@@ -65,13 +70,14 @@ async def run(
     kv = open_kv(config.datadir / "sequencer")
     try:
         params, domain, epoch = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
+        again = Undone()
         while True:
-            service = Service(config, client, kv, domain, params, epoch, metrics)
+            service = Service(config, client, kv, domain, params, epoch, metrics, again)
             try:
                 await service.run(signer, poster, task_status)
             except* Reset as group:
                 log.error("sequencer_reset", reason=str(group.exceptions[0]))
-                await service.go_back()
+                again = await service.go_back()
                 config = service.same_port()
                 task_status = trio.TASK_STATUS_IGNORED
     finally:
@@ -79,14 +85,24 @@ async def run(
         client.close()
 
 
+@dataclass(slots=True)
+class Undone:
+    """What a reset undid: signed transactions in their order, and the L2 time that was reached, ms."""
+
+    requests: list[Request] = field(default_factory=list)
+    time: int = 0
+
+
 class Service:
     """One run between resets."""
 
     def __init__(
         self, config: Config, client: L1Client, kv: KV, domain: bytes, params: tuple[Any, ...], epoch: int,
-        metrics: Metrics,
+        metrics: Metrics, again: Undone,
     ) -> None:
         self.config = config
+        self.again = again
+        self.core: Core | None = None
         self.client = client
         self.kv = kv
         self.domain = domain
@@ -105,7 +121,8 @@ class Service:
         limits = Limits(self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max)
         core = Core(
             self.kv, self.config.datadir / "log", self.domain, signer, limits,
-            epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, metrics=self.metrics)
+            epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, clock=self._clock, metrics=self.metrics)
+        self.core = core
         try:
             async with self._sender(poster) as sender, trio.open_nursery() as nursery:
                 anchor = self._anchor(core, sender)
@@ -130,8 +147,14 @@ class Service:
         finally:
             core.close()
 
-    async def go_back(self) -> None:
-        """Return to the last batch that L1 has; forget blocks, log and inbox beyond it."""
+    def _clock(self) -> int:
+        """L2 time never goes back for traders, through resets either."""
+        return max(wall_clock_ms(), self.again.time)
+
+    async def go_back(self) -> Undone:
+        """Return to the last batch that L1 has; what was beyond it, to be executed again."""
+        assert self.core is not None, "only a service that ran can go back"
+        self.core.builder.seal()
         chain = Chain.open(self.kv, self.domain)
         record = chain.last_batch()
         while record is not None:
@@ -139,11 +162,12 @@ class Service:
                 break
             record = chain.batch(record.number - 1)
         target = 0 if record is None else record.last_block
-        log.warning("chain_rolled_back", from_block=chain.head.number, to_block=target)
+        again = Undone(signed_requests(chain, target + 1), chain.head.time)
+        log.warning("chain_rolled_back", from_block=chain.head.number, to_block=target, signed=len(again.requests))
         chain.rollback(target)
         chain.put_fact("sequencer/inbox", bytes(48), sync=True)
-        for path in (self.config.datadir / "log").glob("*.log"):
-            path.unlink()
+        self.core.journal.clear()
+        return again
 
     def same_port(self) -> Config:
         """The configuration with the port that was bound, so that clients find the service again."""
@@ -188,12 +212,32 @@ class Service:
             try:
                 await feed.poll()
                 failures, self.problem = 0, ""
+                if self.again.requests and feed.caught_up:
+                    await self._execute_again(core)
                 self._measure(feed, core, anchor)
             except Temporary as error:
                 failures += 1
                 self.problem = f"L1 cannot be read: {error}"
                 log.warning("l1_unreachable", failures=failures, reason=str(error))
             await trio.sleep(min(pause * 2 ** min(failures, 8), RETRY_MAX_S))
+
+    async def _execute_again(self, core: Core) -> None:
+        """Include what a reset undid, as far as it still can be: later orders may have come first."""
+        requests, self.again.requests = self.again.requests, []
+        core.builder.tick()
+        encoding.set_domain(self.domain)
+        included = 0
+        for index, request in enumerate(requests):
+            signature = request.signature
+            signer = encoding.recover_now(request.digest(), *signature) if signature else 0
+            with suppress(Refused, NoRoom):
+                core.builder.submit(request, signer)
+                included += 1
+            if index % 16 == 15:
+                core.committer.wake()
+                await trio.lowlevel.checkpoint()
+        core.committer.wake()
+        log.warning("transactions_repeated", included=included, refused=len(requests) - included)
 
     def _measure(self, feed: Feed, core: Core, anchor: Anchor) -> None:
         """Heads for readers and metrics."""
@@ -232,6 +276,16 @@ class Service:
 def _head(chain: Chain) -> dict[str, Any]:
     return {"number": chain.head.number, "hash": "0x" + chain.head_hash.hex(), "time": chain.head.time,
             "transactions": chain.head.tx_count}
+
+
+def signed_requests(chain: Chain, first: int) -> list[Request]:
+    """Requests of the signed transactions from block ``first`` on, at most AGAIN_MAX."""
+    found: list[Request] = []
+    for number in range(first, chain.head.number + 1):
+        for stored in chain.transactions(number):
+            if stored.receipt.kind in SIGNED_KINDS and len(found) < AGAIN_MAX:
+                found.append(decode_request(stored.data, stored.receipt.time))
+    return found
 
 
 def _publish_head(hub: Hub, chain: Chain) -> None:

@@ -19,13 +19,14 @@ from node.l1 import bindings
 from node.l1.client import L1Client
 from node.l1.deploy import deploy
 from node.l1.deployment import USD, Deployment, Plan, Timings
+from node.l1.devchain import DevchainConfig, run
 from node.l1.journal import FileJournal
 from node.l1.keys import LocalSigner
 from node.l1.sender import Intent, SenderConfig, open_sender
 from node.rpc.client import HttpClient, RpcError
 from node.stf import encoding
 from sequencer.requests import ActionsRequest, OracleRequest
-from tests.l1.chains import Chain, l1_chain
+from tests.l1.chains import Chain
 from tests.stf.world import address, private_key, sign
 
 BOND = 1_000 * USD
@@ -146,11 +147,33 @@ def _call(signature: str, kinds: list[str], values: list[Any]) -> bytes:
     return keccak(signature.encode())[:4] + encode(kinds, values)
 
 
+class LateClock:
+    """Wall clock behind by ``late_s``: many blocks in one second then do not run ahead of the present."""
+
+    late_s = 200
+
+    def __call__(self) -> float:
+        return time.time() - self.late_s
+
+
 @asynccontextmanager
-async def deployed(folder: Path, kind: str = "embedded", **settings: Any) -> AsyncIterator[World]:
-    """The world, ready for a sequencer to start; the operator has the seat."""
+async def embedded(clock: LateClock) -> AsyncIterator[Chain]:
+    """The embedded L1, mining on arrival."""
+    config = DevchainConfig(port=0, genesis_time_s=int(clock()))
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(partial(run, config, clock=clock))
+        client = L1Client(bound.http_url)
+        yield Chain("embedded", bound.http_url, client)
+        client.close()
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def deployed(folder: Path) -> AsyncIterator[World]:
+    """The world, ready for a sequencer to start; the operator has the seat, L1 has a block a second."""
     publishers = tuple(address(private_key(f"publisher {slot}")).to_bytes(20, "big") for slot in range(3))
-    async with l1_chain(kind, **({"block_time_s": 0} | settings)) as chain:
+    clock = LateClock()
+    async with embedded(clock) as chain:
         journal = FileJournal(folder / "deploy.journal")
         async with open_sender(chain.client, chain.signer(0), journal, SENDER) as sender:
             deployment = await deploy(chain.client, sender, Plan(publishers, TIMINGS))
@@ -159,6 +182,7 @@ async def deployed(folder: Path, kind: str = "embedded", **settings: Any) -> Asy
         for index in (OPERATOR, *TRADERS):
             await world.fund(index)
         await world.send(OPERATOR, [(world.rollup, bindings.encode_call("take_seat", BOND))])
+        clock.late_s = 0
         await chain.rpc("evm_setIntervalMining", 1)
         yield world
 

@@ -39,13 +39,13 @@ async def safe_block(trader: Trader) -> int:
     return int(status["heads"]["safe"]["number"])
 
 
-async def anchor_all(trader: Trader) -> int:
-    """Wait until everything sealed is on L1; returns the head block."""
-    async def behind() -> int:
-        status = await trader.rpc.call("al_status")
-        return int(status["heads"]["unsafe"]["number"]) - int(status["heads"]["safe"]["number"])
+async def anchor_all(trader: Trader, position: int = 0) -> int:
+    """Wait until everything sealed, and at least ``position``, is on L1; returns the head block."""
+    def done(status: dict[str, Any]) -> bool:
+        heads = status["heads"]
+        return status["position"] > position and heads["unsafe"]["number"] == heads["safe"]["number"]
 
-    await wait_for(behind, lambda gap: gap == 0)
+    await wait_for(lambda: trader.rpc.call("al_status"), done)
     return await safe_block(trader)
 
 
@@ -67,8 +67,8 @@ async def test_orders_reach_l1_once_through_a_restart(tmp_path: Path) -> None:
             receipt = await trader.rpc.call("al_receipt", [last["position"]])
             assert (receipt["hash"], receipt["statuses"]) == (last["hash"], ["OK"])
             await trader.price(600_050)
-            await trader.place(1, "alice", SELL, 600_200, 50)
-            safe = await anchor_all(trader)
+            order = await trader.place(1, "alice", SELL, 600_200, 50)
+            safe = await anchor_all(trader, order["position"])
             block = await trader.rpc.call("al_block", [safe])
             assert block["head"] in ("safe", "finalized") and block["batch"] == await world.view("head_number")
         batches = await world.posted()
