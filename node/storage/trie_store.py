@@ -2,12 +2,13 @@
 
     l ‖ key:32          value of a leaf
     n ‖ address         node: leaf = hash:32 ‖ key:32, inner = left hash:32 ‖ right hash:32 ‖ path
-    u ‖ block:8         undo: RLP list of [key, value before the block (empty = absent)]
+    u ‖ block:8         undo: for each changed leaf key:32 ‖ words:2 ‖ value before the block (no words = absent)
     m trie              RLP [schema, head block, root]
 
 Addresses and paths are big-endian integers with their sentinel bit (node/stf/trie.py). Nodes are overwritten in place,
-so there is no garbage to collect. Because the trie is canonical, the leaves alone decide every node: a rollback applies
-the undone leaves as one ordinary batch and gets back exactly the old nodes. A crash leaves the last committed block.
+so there is no garbage to collect. Undo records are fixed fields, since RLP would take a fifth of a commit. Because the
+trie is canonical, the leaves alone decide every node: a rollback applies the undone leaves as one ordinary batch and
+gets back exactly the old nodes. A crash leaves the last committed block.
 """
 
 from __future__ import annotations
@@ -50,6 +51,25 @@ def node_key(address: int) -> bytes:
 
 def undo_key(block: int) -> bytes:
     return UNDO + block.to_bytes(8, "big")
+
+
+def encode_undo(before: Mapping[bytes, bytes | None]) -> bytes:
+    """Values of leaves before a block (None = absent) as one record; inverse of `decode_undo`."""
+    parts: list[bytes] = []
+    for key, value in sorted(before.items()):
+        content = value or b""
+        parts += (key, (len(content) // 32).to_bytes(2, "big"), content)
+    return b"".join(parts)
+
+
+def decode_undo(record: bytes) -> dict[bytes, bytes | None]:
+    before: dict[bytes, bytes | None] = {}
+    at = 0
+    while at < len(record):
+        end = at + 34 + 32 * int.from_bytes(record[at + 32 : at + 34], "big")
+        before[record[at : at + 32]] = record[at + 34 : end] or None
+        at = end
+    return before
 
 
 class StoreView:
@@ -131,7 +151,7 @@ class TrieStore:
             raise ValueError(f"block {number} cannot follow block {self._view.head}: commit them in order")
         before = {key: self.get(key) for key in changes}
         changed = {key: value for key, value in changes.items() if before[key] != value}
-        undo = rlp.encode([[key, before[key] or b""] for key in sorted(changed)])
+        undo = encode_undo({key: before[key] for key in changed})
         return self._write(number, changed, [(undo_key(number), undo), *extra], sync)
 
     def rollback(self, to_block: int, extra: Iterable[Change] = (), *, sync: bool = True) -> bytes:
@@ -191,8 +211,7 @@ def _undone(reader: Reader, head: int, to_block: int) -> dict[bytes, bytes | Non
         record = reader.get(undo_key(block))
         if record is None:
             raise StorageError(f"block {to_block} is pruned: undo begins after block {block}; derive again from L1")
-        for key, value in rlp.decode(record):
-            changes[key] = value or None
+        changes.update(decode_undo(record))
     return changes
 
 
