@@ -43,7 +43,8 @@ def main() -> None:
 
         print(f"{'leaves/s':>12} {'memory':>9} {'LevelDB':>9}")
         for batch, rounds in ((10_000, 3), (40, 200)):
-            print(f"{batch:12,} {rate(memory.apply, keys, batch, rounds):9,.0f} {rate(commit, keys, batch, rounds):9,.0f}")
+            rates = [rate(apply, keys, batch, rounds) for apply in (memory.apply, commit)]
+            print(f"{batch:12,} {rates[0]:9,.0f} {rates[1]:9,.0f}")
         kv.close()
 
 
