@@ -38,6 +38,7 @@ Layouts: fields from the most significant to the least, the last one ends at bit
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from copy import copy
+from functools import lru_cache
 from typing import Protocol
 
 from node.stf.params import (
@@ -212,18 +213,22 @@ def bind(ledger: Ledger) -> None:
 # --- keys of leaves ---------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=65_536)
 def account_key(account: int) -> bytes:
     return b"A" + account.to_bytes(4, "big") + bytes(27)
 
 
+@lru_cache(maxsize=65_536)
 def board_key(group: int) -> bytes:
     return b"B" + bytes((group,)) + bytes(30)
 
 
+@lru_cache(maxsize=65_536)
 def market_key(market: int) -> bytes:
     return b"M" + market.to_bytes(2, "big") + bytes(29)
 
 
+@lru_cache(maxsize=65_536)
 def book_prefix(market: int, side: int) -> bytes:
     return b"O" + market.to_bytes(2, "big") + bytes((side,))
 
