@@ -55,22 +55,22 @@ TIF_NAMES: Final = ("GTC", "IOC", "FOK", "POST_ONLY")
 
 
 
-def keccak(data: bytes) -> bytes:
+def _keccak(data: bytes) -> bytes:
     """keccak-256, straight from the library: signatures are on the sequencer's hot path."""
     digest: bytes = keccak_256(data).digest()
     return digest
 
 
-_ACTION_HASH = keccak(ACTION_TYPE.encode())
-_ACTIONS_HASH = keccak((ACTIONS_TYPE + ACTION_TYPE).encode())
-_WITHDRAW_HASH = keccak(WITHDRAW_TYPE.encode())
-_SET_KEY_HASH = keccak(SET_KEY_TYPE.encode())
-_PRICE_HASH = keccak(PRICE_TYPE.encode())
-_ORACLE_PRICE_HASH = keccak((ORACLE_PRICE_TYPE + PRICE_TYPE).encode())
-_EMPTY_HASH = keccak(b"")
-_OP_HASHES = {op: keccak(name.encode()) for op, name in ACTION_NAMES.items()}
-_SIDE_HASHES = tuple(keccak(name.encode()) for name in SIDE_NAMES)
-_TIF_HASHES = tuple(keccak(name.encode()) for name in TIF_NAMES)
+_ACTION_HASH = _keccak(ACTION_TYPE.encode())
+_ACTIONS_HASH = _keccak((ACTIONS_TYPE + ACTION_TYPE).encode())
+_WITHDRAW_HASH = _keccak(WITHDRAW_TYPE.encode())
+_SET_KEY_HASH = _keccak(SET_KEY_TYPE.encode())
+_PRICE_HASH = _keccak(PRICE_TYPE.encode())
+_ORACLE_PRICE_HASH = _keccak((ORACLE_PRICE_TYPE + PRICE_TYPE).encode())
+_EMPTY_HASH = _keccak(b"")
+_OP_HASHES = {op: _keccak(name.encode()) for op, name in ACTION_NAMES.items()}
+_SIDE_HASHES = tuple(_keccak(name.encode()) for name in SIDE_NAMES)
+_TIF_HASHES = tuple(_keccak(name.encode()) for name in TIF_NAMES)
 
 # secp256k1 group order: r and s are in [1, N), s in the lower half (EIP-2)
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -228,10 +228,10 @@ def read_prices(pos: int, count: int) -> tuple[list[int], list[int], int]:
 
 def domain_separator(chain_id: int, rollup: int) -> bytes:
     """EIP-712 domain of one rollup."""
-    return keccak(
-        keccak(DOMAIN_TYPE.encode())
-        + keccak(b"Anchorline")
-        + keccak(b"1")
+    return _keccak(
+        _keccak(DOMAIN_TYPE.encode())
+        + _keccak(b"Anchorline")
+        + _keccak(b"1")
         + chain_id.to_bytes(32, "big")
         + rollup.to_bytes(32, "big")
     )
@@ -248,7 +248,7 @@ def _word(value: int) -> bytes:
 
 
 def _digest(struct_hash: bytes) -> bytes:
-    return keccak(b"\x19\x01" + _domain + struct_hash)
+    return _keccak(b"\x19\x01" + _domain + struct_hash)
 
 
 def action_hash(action: Action) -> bytes:
@@ -261,7 +261,7 @@ def action_hash(action: Action) -> bytes:
         lots, price, reduce_only, expiry = action.lots, action.price, action.reduce_only, action.expiry
     if action.op != CANCEL_ALL:
         client_id = action.client_id
-    return keccak(
+    return _keccak(
         b"".join(
             (
                 _ACTION_HASH,
@@ -280,30 +280,30 @@ def action_hash(action: Action) -> bytes:
 
 
 def actions_digest(account: int, slot: int, nonce: int, expiry: int, actions: list[Action]) -> bytes:
-    hashes = keccak(b"".join([action_hash(action) for action in actions]))
+    hashes = _keccak(b"".join([action_hash(action) for action in actions]))
     return _digest(
-        keccak(b"".join((_ACTIONS_HASH, _word(account), _word(slot), _word(nonce), _word(expiry), hashes)))
+        _keccak(b"".join((_ACTIONS_HASH, _word(account), _word(slot), _word(nonce), _word(expiry), hashes)))
     )
 
 
 def withdraw_digest(account: int, nonce: int, expiry: int, recipient: int, amount: int) -> bytes:
     fields = (account, nonce, expiry, recipient, amount)
-    return _digest(keccak(_WITHDRAW_HASH + b"".join([_word(field) for field in fields])))
+    return _digest(_keccak(_WITHDRAW_HASH + b"".join([_word(field) for field in fields])))
 
 
 def set_key_digest(account: int, nonce: int, expiry: int, slot: int, address: int, key_expiry: int) -> bytes:
     fields = (account, nonce, expiry, slot, address, key_expiry)
-    return _digest(keccak(_SET_KEY_HASH + b"".join([_word(field) for field in fields])))
+    return _digest(_keccak(_SET_KEY_HASH + b"".join([_word(field) for field in fields])))
 
 
 def oracle_price_digest(publisher: int, time: int, markets: list[int], prices: list[int]) -> bytes:
     hashes = b"".join(
         [
-            keccak(_PRICE_HASH + _word(market) + _word(price))
+            _keccak(_PRICE_HASH + _word(market) + _word(price))
             for market, price in zip(markets, prices, strict=True)
         ]
     )
-    return _digest(keccak(_ORACLE_PRICE_HASH + _word(publisher) + _word(time) + keccak(hashes)))
+    return _digest(_keccak(_ORACLE_PRICE_HASH + _word(publisher) + _word(time) + _keccak(hashes)))
 
 
 def note_recovered(digest: bytes, r: int, vs: int, address: int) -> None:
@@ -329,7 +329,7 @@ def recover_now(digest: bytes, r: int, vs: int) -> int:
         point = PublicKey.from_signature_and_message(signature, digest, hasher=None)
     except Exception:  # the library's word for "no point": coincurve raises ValueError or Exception by version
         return 0
-    return int.from_bytes(keccak(point.format(compressed=False)[1:])[12:], "big")
+    return int.from_bytes(_keccak(point.format(compressed=False)[1:])[12:], "big")
 
 
 # --- writers (no twin: the contract only reads) -----------------------------------------------------------------------
