@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from eth_hash.auto import keccak
+
 from node.l1.bindings import PostBatch, decode_event, decode_post_batch, encode_post_batch, header_of
 from node.stf import encoding, witness
 from node.stf.commitments import BatchHeader, chunk_leaves, genesis_header, header_hash, inbox_hash, list_proof
@@ -15,8 +17,6 @@ from tests.differential.harness import Case, Outcome, deploy_verifier, execute, 
 from tests.evm import Evm, Receipt
 from tests.stf.world import World, configure_market, private_key
 from tests.stf.world import address as address_number
-
-keccak = encoding.keccak
 
 
 class RollupWorld(World):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eth_hash.auto import keccak
+
 from node.stf import encoding
 from node.stf.params import CHUNK_BYTES_MAX, CHUNK_TXS_MAX, OPEN_ORDERS_MAX, POSITIONS_MAX
 from node.stf.types import ADMIN, IOC, POST_ONLY, Status
@@ -168,7 +170,7 @@ def a_maker_that_cannot_pay_is_passed_over(world: DifferentialWorld) -> None:
 def keys_trade_but_do_not_withdraw(world: DifferentialWorld) -> None:
     world.engine.bind()
     account, slot, key = 1, 3, private_key("trading key")
-    named = int.from_bytes(encoding.keccak(key.public_key.format(compressed=False)[1:])[12:], "big")
+    named = int.from_bytes(keccak(key.public_key.format(compressed=False)[1:])[12:], "big")
     def set_key(slot: int, expiry: int = 0) -> Status:
         nonce = world.next_nonce(account, 0)
         signature = sign(
