@@ -4,7 +4,7 @@
 @author Anchorline contributors
 @license Apache-2.0
 @notice Twin of node/stf/fixed_point.py. Vyper's `//` truncates and Python's floors, so only these names round.
-        Total for the ranges that the rules use: |a| < 2^127, 0 < b < 2^63; the unchecked operations below stay far inside.
+        Total for the ranges that the rules use: |a| < 2^127, 0 < b < 2^63; no unchecked operation below can overflow.
 """
 
 from stf import params
@@ -14,7 +14,7 @@ from stf import params
 @internal
 def div_down(a: int256, b: int256) -> int256:
     """@return the largest integer <= a/b."""
-    quotient: int256 = a // b
+    quotient: int256 = unsafe_div(a, b)
     if a < 0 and unsafe_mul(quotient, b) != a:
         return unsafe_sub(quotient, 1)
     return quotient
@@ -24,7 +24,7 @@ def div_down(a: int256, b: int256) -> int256:
 @internal
 def div_up(a: int256, b: int256) -> int256:
     """@return the smallest integer >= a/b."""
-    quotient: int256 = a // b
+    quotient: int256 = unsafe_div(a, b)
     if a > 0 and unsafe_mul(quotient, b) != a:
         return unsafe_add(quotient, 1)
     return quotient
@@ -34,7 +34,7 @@ def div_up(a: int256, b: int256) -> int256:
 @internal
 def div_toward_zero(a: int256, b: int256) -> int256:
     """@return a/b without its fraction."""
-    return a // b
+    return unsafe_div(a, b)
 
 
 @pure

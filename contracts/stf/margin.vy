@@ -23,21 +23,21 @@ def rate(notional: uint256, base: uint256, cap: uint256, impact: uint256) -> uin
     """@return margin rate in ppm of a notional: base + notional / impact, at most cap."""
     if impact == 0:
         return base
-    return min(cap, base + notional // impact)
+    return min(cap, unsafe_add(base, unsafe_div(notional, impact)))
 
 
 @internal
 def requirement(lots: uint256, board: types.Board, base: uint256, cap: uint256) -> int256:
     """@return margin of `lots` at the mark and the given rates."""
-    notional: uint256 = lots * board.mark * board.tick_value
-    margin: uint256 = notional * self.rate(notional, base, cap, board.impact)
+    notional: uint256 = unsafe_mul(unsafe_mul(lots, board.mark), board.tick_value)
+    margin: uint256 = unsafe_mul(notional, self.rate(notional, base, cap, board.impact))
     return fixed_point.div_up(convert(margin, int256), convert(params.PPM, int256))
 
 
 @internal
 def terms(position: types.Position, board: types.Board) -> types.Terms:
     """@return what one position and its open orders add to the account's margin, funding since its last touch included."""
-    unit: int256 = convert(board.mark * board.tick_value, int256)
+    unit: int256 = convert(unsafe_mul(board.mark, board.tick_value), int256)
     buys: int256 = convert(position.buy_lots, int256)
     sells: int256 = convert(position.sell_lots, int256)
     funding: int256 = unsafe_mul(position.size, unsafe_sub(board.funding, position.funding))

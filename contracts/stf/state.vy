@@ -52,10 +52,10 @@ work: transient(uint256)
 proof: transient(uint256)
 leaves: transient(uint256)
 transactions: transient(uint256)
-# the leaf found last of each kind: id + 1 above bit 128, what was returned for it below. It has been touched.
+# leaves that have been touched; the last one of a kind: id + 1 above bit 128, what was returned for it below
 last_account: transient(uint256)
 last_market: transient(uint256)
-last_boards: transient(uint256)
+board_leaves: transient(uint256[4])  # by group; 0 = not touched yet
 
 
 # --- keys of leaves ---------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def begin_chunk():
     self.transactions = 0
     self.last_account = 0
     self.last_market = 0
-    self.last_boards = 0
+    self.board_leaves = empty(uint256[4])
     leaf: uint256 = trie.index_of(GLOBAL_KEY)
     assert trie.exists(leaf), "BAD_WITNESS: the global leaf is claimed absent"
     self._touch(params.PROOF_DENSE + params.GLOBAL_WORDS * params.PROOF_WORD)
@@ -619,15 +619,14 @@ def set_publisher(market: uint256, slot: uint256, publisher: types.Publisher):
 @internal
 def _boards(group: uint256) -> uint256:
     """@return the leaf of a group of boards."""
-    last: uint256 = self.last_boards
-    if last >> 128 == unsafe_add(group, 1):
-        return last & (2**128 - 1)
-    leaf: uint256 = 0
+    leaf: uint256 = self.board_leaves[group]
+    if leaf != 0:
+        return leaf
     first: bool = False
     leaf, first = trie.touch(self.board_key(group))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
-    self.last_boards = unsafe_add(group, 1) << 128 | leaf
+    self.board_leaves[group] = leaf
     return leaf
 
 
