@@ -49,9 +49,14 @@ class Evidence:
     message_at: Callable[[int], bytes | None]
 
     @property
+    def header_hash(self) -> bytes:
+        """The batch's name on L1."""
+        return header_hash(self.batch.header)
+
+    @property
     def name(self) -> str:
         """One name per posted batch: a number posted anew after a rollback is another batch."""
-        return f"fraud-{self.batch.header.number}-{header_hash(self.batch.header).hex()[:32]}"
+        return f"fraud-{self.batch.header.number}-{self.header_hash.hex()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ Back-pressure: ``closed`` refuses new orders while the oldest un-anchored block 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from node.config import BatcherConfig
 from node.derive.chain import BatchRecord, Chain, SealedBlock, rebase
 from node.errors import Critical, Temporary
 from node.l1 import bindings
-from node.l1.bindings import BatchPosted, decode_event, encode_post_batch
+from node.l1.bindings import BatchPosted, PostBatch, decode_event, encode_post_batch
 from node.l1.client import L1Client
 from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
 from node.l1.types import CallReverted, L1Block, L1Log, L1Receipt
@@ -46,6 +46,7 @@ class Anchor:
         start_block: int, poll_s: float, unanchored_ms_max: int, now_ms: Callable[[], int],
         metrics: Metrics | None = None,
     ) -> None:
+        self.before_post: Callable[[BatchRecord, PostBatch], Awaitable[None]] | None = None  # a devnet's villain
         self._chain = chain
         self._client = client
         self._rollup = rollup
@@ -123,6 +124,8 @@ class Anchor:
             record = rebase(record, parent)
             self._chain.put_batch(record)
         batch = post_arguments(self._chain, record)
+        if self.before_post is not None:
+            await self.before_post(record, batch)
         intent = Intent(intent_id(record), self._rollup, encode_post_batch(batch))
         log.info("batch_sending", batch=record.number, first=record.first_block, last=record.last_block,
                  chunks=len(batch.chunks), bytes=sum(map(len, batch.chunks)))

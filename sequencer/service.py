@@ -8,7 +8,7 @@ shutdown.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,6 +45,7 @@ from sequencer.core import Core, wall_clock_ms
 from sequencer.feed import Feed
 from sequencer.methods import Submissions
 from sequencer.requests import Request, decode_request
+from sequencer.strikes import Strikes
 
 log = structlog.get_logger("sequencer")
 
@@ -57,11 +58,12 @@ SIGNED_KINDS: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY, ORACLE_PRICE))
 
 
 async def run(
-    config: Config, signer: Signer, poster: Signer, *,
+    config: Config, signer: Signer, poster: Signer, *, villains: Sequence[str] = (),
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Sequence until cancelled. ``signer`` signs promises, ``poster`` holds the seat and pays for batches.
 
+    ``villains``: kinds of wrong batches to post, each before an honest one, and to be slashed for: only on devnets.
     ``task_status`` gets where the RPC listens, once promises can be given. Raises ConfigError, Critical.
     """
     config.check("sequencer")
@@ -72,7 +74,7 @@ async def run(
         params, domain, epoch = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
         again = Undone()
         while True:
-            service = Service(config, client, kv, domain, params, epoch, metrics, again)
+            service = Service(config, client, kv, domain, params, epoch, metrics, again, villains)
             try:
                 await service.run(signer, poster, task_status)
             except* Reset as group:
@@ -98,9 +100,10 @@ class Service:
 
     def __init__(
         self, config: Config, client: L1Client, kv: KV, domain: bytes, params: tuple[Any, ...], epoch: int,
-        metrics: Metrics, again: Undone,
+        metrics: Metrics, again: Undone, villains: Sequence[str] = (),
     ) -> None:
         self.config = config
+        self.villains = villains
         self.again = again
         self.core: Core | None = None
         self.client = client
@@ -199,10 +202,17 @@ class Service:
             journal.close()
 
     def _anchor(self, core: Core, sender: TxSender) -> Anchor:
-        return Anchor(
+        anchor = Anchor(
             core.chain, self.client, self.rollup, sender, self.config.batcher,
             start_block=self.config.l1.start_block, poll_s=self.config.l1.poll_ms / 1_000,
             unanchored_ms_max=self.config.sequencer.unanchored_ms_max, now_ms=wall_clock_ms, metrics=self.metrics)
+        if self.villains:
+            strikes = Strikes(
+                self.villains, core.chain, self.client, self.rollup, sender, self.config.l1.start_block,
+                self.config.l1.poll_ms / 1_000, self.config.datadir / "strikes.jsonl")
+            strikes.check()
+            anchor.before_post = strikes.before
+        return anchor
 
     async def _follow(self, feed: Feed, core: Core, anchor: Anchor) -> None:
         """Read L1 for ever; a node that does not answer is retried with backoff and shown as unhealthy."""

@@ -22,8 +22,8 @@ from sequencer.villains import Context
 from tests.contracts.world import BOND
 from tests.differential.l1 import RollupWorld
 from tests.evm import Receipt
-from tests.stf.world import buy, private_key, sell
 from tests.stf.world import address as address_number
+from tests.stf.world import buy, private_key, sell
 
 BOB_FILL_MAX = 600_300
 
@@ -103,7 +103,10 @@ class CourtWorld(RollupWorld):
         """Some blocks with fills, deposits and a withdrawal."""
         self.block(500)
         self.consume()
-        self.actions(2, buy(0, BOB_FILL_MAX, 400, 11))
+        self.price({0: 600_000})
+        self.cut()
+        taken = self.actions(2, buy(0, BOB_FILL_MAX, 400, 11))
+        assert taken.fills, "villains need a fill to be unfair about"
         self.cut()
         self.price({0: 600_050})
         self.actions(3, sell(0, 598_900, 150, 12))

@@ -1,0 +1,202 @@
+"""Answers to fraud: what to do about a proof, and how it gets onto L1 once.
+
+A strategy decides (watch: raise the alarm; defend: prove), this module acts. A proof goes three gates before it costs
+anything: the Python twin of the witness verifier (prover/proof.py), a dry run of the very transaction on L1's latest
+state (eth_call from our own account, so with Rollup's stored header, the real inbox, the deployed rules), and the
+sender's gas estimate. A dry run answers what a local EVM could not: whether the batch still stands, and whether the
+deployed contract agrees with us. What the node says is believed only as far as it delays us: as long as the dispute is
+open and the window not over, a refused proof is tried again, loudly.
+
+The journal of the sender is the memory of what was signed: a proof's id is the batch's name, so neither a restart nor a
+second task ever sends it twice, and a second copy of the watchtower does not get the journal's lock. Fee bumps and
+re-publication after reorganisations are the sender's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import structlog
+import trio
+
+from node.errors import Temporary
+from node.l1 import bindings
+from node.l1.client import L1Client
+from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
+from node.l1.types import CallReverted, L1Receipt
+from node.metrics import Metrics
+from prover.proof import Evidence, Proof
+
+log = structlog.get_logger("prover")
+
+TRIES_MAX: Final = 10_000
+BACKOFF_MAX_S: Final = 30.0
+LOUD_AFTER: Final = 3
+LOST_AFTER: Final = 10
+NAMES_MAX: Final = 3
+OVERTIME_S: Final = 600.0
+
+Outcome = Literal["proven", "gone", "late", "failed"]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of one dispute. ``outcome`` is None while it is open; gas and bytes are the proof transaction's."""
+
+    name: str
+    batch: int
+    kind: str
+    chunk: int
+    reason: str
+    calldata_bytes: int = 0
+    leaves: int = 0
+    outcome: Outcome | None = None
+    transaction: str = ""
+    gas: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Court:
+    """Where proofs go: Rollup, its FraudVerifier (20 bytes each), and how long after posting they count (s)."""
+
+    rollup: bytes
+    verifier: bytes
+    challenge_window_s: int
+
+
+class Responder:
+    """Sends proofs with one sender. ``pause_s``: between looks at L1."""
+
+    def __init__(self, client: L1Client, sender: TxSender, court: Court, metrics: Metrics, *, pause_s: float) -> None:
+        self._client = client
+        self._sender = sender
+        self._court = court
+        self._metrics = metrics
+        self._pause_s = pause_s
+
+    async def respond(self, evidence: Evidence, proof: Proof, answer: Answer, is_open: Callable[[], bool]) -> None:
+        """Prove until the dispute is settled: by us, by somebody else, or by time. Never raises for L1's troubles.
+
+        ``is_open``: whether L1, as far as we follow it, still has the batch.
+        """
+        started = trio.current_time()
+        give_up = started + self._court.challenge_window_s + OVERTIME_S
+        for attempt in range(1, TRIES_MAX + 1):
+            answer.attempts = attempt
+            intent = Intent(answer.name, self._court.verifier, proof.calldata)
+            try:
+                answer.outcome = await self._attempt(intent, evidence, proof, answer)
+            except Temporary as error:
+                self._complain(answer, str(error))
+                await self._rename_lost(evidence, answer)
+            answer.seconds = trio.current_time() - started
+            if answer.outcome is None and not is_open():
+                answer.outcome = "gone"
+            if answer.outcome is None and trio.current_time() > give_up:
+                answer.outcome = "late"
+            if answer.outcome is not None:
+                break
+            await trio.sleep(min(self._pause_s * 2 ** min(attempt - 1, 10), BACKOFF_MAX_S))
+        self._report(answer)
+        if answer.outcome == "proven":
+            await self._claim_reward(answer.name)
+
+    async def _attempt(self, intent: Intent, evidence: Evidence, proof: Proof, answer: Answer) -> Outcome | None:
+        """One try; None: try again. Raises Temporary."""
+        try:
+            if not self._sender.known(intent.id):
+                await self._dry_run(intent, proof)
+                self._metrics.proofs_sent.inc()
+                log.info("proof_sending", batch=answer.batch, proof=answer.kind, chunk=answer.chunk,
+                         calldata_bytes=len(intent.data), leaves=proof.leaves)
+            receipt = await self._sender.send(intent)
+        except CallReverted as error:
+            return await self._refused(evidence, answer, error.reason)
+        except (TxReverted, SendAborted) as error:
+            return await self._undone(evidence, answer, str(error))
+        answer.transaction = "0x" + receipt.tx_hash.hex()
+        answer.gas = receipt.gas_used
+        return "proven"
+
+    async def _dry_run(self, intent: Intent, proof: Proof) -> None:
+        """The transaction on L1's latest state. Raises CallReverted or Temporary.
+
+        A root that is neither the claimed one nor ours still drops the batch, and must still be looked into.
+        """
+        returned = await self._client.call(intent.to, intent.data, sender=self._sender.address)
+        if returned and returned != proof.true:
+            log.critical("twins_differ", proof=intent.id, l1=returned, ours=proof.true,
+                         what_to_do="the batch falls either way; report it with the posted bytes")
+
+    async def _refused(self, evidence: Evidence, answer: Answer, reason: str) -> Outcome | None:
+        """A dry run that reverts: the batch is gone, or final, or the node is behind, or we are wrong."""
+        if not await self._stands(evidence):
+            log.info("proof_not_needed", batch=answer.batch, reason=reason)
+            return None  # settled once the rollback has been followed; until then look again
+        if reason.startswith("FINAL"):
+            log.critical("proof_too_late", batch=answer.batch, what_to_do="stop withdrawals by all other means")
+            return "late"
+        self._complain(answer, f"L1 would refuse the proof: {reason}")
+        return None
+
+    async def _stands(self, evidence: Evidence) -> bool:
+        """Whether L1 has this very batch now."""
+        number = evidence.batch.header.number
+        data = await self._client.call(self._court.rollup, bindings.encode_call("header_hash", number))
+        return bool(evidence.header_hash == bindings.decode_result("header_hash", data))
+
+    async def _undone(self, evidence: Evidence, answer: Answer, reason: str) -> Outcome | None:
+        """A proof that was mined and failed, or whose nonce another transaction took: it can be sent under a new name
+        if the batch still stands."""
+        if not await self._stands(evidence):
+            log.info("proof_beaten", batch=answer.batch, reason=reason, note="another prover was first")
+            return "gone"
+        return None if self._rename(answer, reason) else "failed"
+
+    async def _rename_lost(self, evidence: Evidence, answer: Answer) -> None:
+        """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own."""
+        if answer.attempts < LOST_AFTER or not self._sender.known(answer.name) or self._sender.in_flight:
+            return
+        try:
+            if await self._stands(evidence):
+                self._rename(answer, "L1 does not know the confirmed proof any more")
+        except Temporary as error:
+            log.debug("batch_unknown", batch=answer.batch, reason=str(error))
+
+    def _rename(self, answer: Answer, reason: str) -> bool:
+        """Whether the proof may be sent again, under a new name."""
+        base, _, count = answer.name.partition("#")
+        again = int(count or "1") + 1
+        if again > NAMES_MAX:
+            log.critical("proof_failed", batch=answer.batch, reason=reason, names=NAMES_MAX,
+                         what_to_do="prove this batch by hand, from another key")
+            return False
+        log.error("proof_sent_again", batch=answer.batch, reason=reason, number=again)
+        answer.name = f"{base}#{again}"
+        return True
+
+    def _complain(self, answer: Answer, reason: str) -> None:
+        level = log.error if answer.attempts >= LOUD_AFTER else log.warning
+        level("proof_delayed", batch=answer.batch, attempts=answer.attempts, reason=reason,
+              what_to_do="check l1.rpc and the account's balance: a wrong batch stands until this proof is on L1")
+
+    def _report(self, answer: Answer) -> None:
+        level = log.info if answer.outcome in ("proven", "gone") else log.critical
+        level("dispute_settled", batch=answer.batch, outcome=answer.outcome, proof=answer.kind, chunk=answer.chunk,
+              tx=answer.transaction, gas=answer.gas, calldata_bytes=answer.calldata_bytes, attempts=answer.attempts,
+              seconds=round(answer.seconds, 3))
+
+    async def _claim_reward(self, name: str) -> L1Receipt | None:
+        """Take our share of the bond. It stays ours on L1 if this fails."""
+        try:
+            data = bindings.encode_call("claim_reward")
+            receipt = await self._sender.send(Intent(f"reward-{name}", self._court.rollup, data))
+        except (CallReverted, TxReverted, SendAborted, Temporary) as error:
+            log.warning("reward_not_claimed", reason=str(error), what_to_do="call claim_reward later")
+            return None
+        log.info("reward_claimed", tx="0x" + receipt.tx_hash.hex())
+        return receipt
