@@ -8,8 +8,8 @@
         variables from `begin_chunk` to `end_chunk`. Work and proof are spent exactly as there: a leaf's first touch in a
         chunk costs WORK_LEAF and the same proof bytes.
 
-        The first argument of a `_word` function is a leaf's handle. Signed 64-bit fields are two's complement; `_signed`
-        reads the one that starts at a bit.
+        `_signed` reads the signed 64-bit field that starts at a bit. Leaves that were found are remembered, and the hottest
+        readers take cells of the leaf table without a call: margin checks are most of a chunk's gas.
 """
 
 from stf import params
