@@ -169,14 +169,14 @@ async def embedded(clock: LateClock) -> AsyncIterator[Chain]:
 
 
 @asynccontextmanager
-async def deployed(folder: Path) -> AsyncIterator[World]:
+async def deployed(folder: Path, timings: Timings = TIMINGS) -> AsyncIterator[World]:
     """The world, ready for a sequencer to start; the operator has the seat, L1 has a block a second."""
     publishers = tuple(address(private_key(f"publisher {slot}")).to_bytes(20, "big") for slot in range(3))
     clock = LateClock()
     async with embedded(clock) as chain:
         journal = FileJournal(folder / "deploy.journal")
         async with open_sender(chain.client, chain.signer(0), journal, SENDER) as sender:
-            deployment = await deploy(chain.client, sender, Plan(publishers, TIMINGS))
+            deployment = await deploy(chain.client, sender, Plan(publishers, timings))
         journal.close()
         world = World(chain, deployment, folder)
         for index in (OPERATOR, *TRADERS):

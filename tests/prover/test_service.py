@@ -1,0 +1,115 @@
+"""The watchtower as a service, on the embedded L1: a sequencer turns villain, is disproved, and the chain goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+from msgspec.structs import replace as replace_struct
+
+from node.config import Config
+from node.l1.keys import LocalSigner
+from node.rpc.client import HttpClient
+from node.service import run_verifier
+from node.stf.types import BUY, SELL
+from prover import service
+from sequencer import service as sequencer
+from sequencer.strikes import Strike
+from tests.sequencer.l1_world import OPERATOR, TIMINGS, Trader, World, deployed, promise_signer, wait_for
+from tests.sequencer.test_service import anchor_all, open_accounts
+
+WATCHTOWER = 5
+PATIENT = replace_struct(TIMINGS, challenge_window_s=120)
+KINDS = ("wrong-root-middle", "credit-from-nothing", "forged-signature", "lying-header-totals", "badly-cut-chunk")
+
+
+def watching_config(world: World, name: str, strategy: str) -> Config:
+    config = replace(world.config(), datadir=world.folder / name)
+    tower = replace(config.watchtower, strategy=strategy, confirmations=0)
+    return replace(config, watchtower=tower)
+
+
+@asynccontextmanager
+async def villainous(world: World, kinds: tuple[str, ...]) -> AsyncIterator[Trader]:
+    """A running sequencer whose operator strikes before each honest batch."""
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(partial(
+            sequencer.run, world.config(), promise_signer(), world.chain.signer(OPERATOR), villains=kinds))
+        async with HttpClient(bound.http_url) as rpc:
+            yield Trader(rpc, world.domain)
+        nursery.cancel_scope.cancel()
+
+
+async def strikes(world: World) -> list[Strike]:
+    """What became of the villains so far."""
+    file = world.config().datadir / "strikes.jsonl"
+    if not file.exists():
+        return []
+    return [msgspec.json.decode(line, type=Strike) for line in file.read_bytes().splitlines()]
+
+
+@asynccontextmanager
+async def watching(
+    world: World, signer: LocalSigner | None, strategy: str = "defend", name: str = "tower"
+) -> AsyncIterator[HttpClient]:
+    """A running watchtower."""
+    async with trio.open_nursery() as nursery:
+        config = watching_config(world, name, strategy)
+        bound = await nursery.start(partial(service.run, config, signer))
+        async with HttpClient(bound.http_url) as rpc:
+            yield rpc
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def verifying(world: World, name: str) -> AsyncIterator[HttpClient]:
+    """A running verifier."""
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(partial(run_verifier, replace(world.config(), datadir=world.folder / name)))
+        async with HttpClient(bound.http_url) as rpc:
+            yield rpc
+        nursery.cancel_scope.cancel()
+
+
+async def trade(world: World, trader: Trader) -> int:
+    """Fills in a new batch; the block they are in."""
+    await trader.price()
+    await trader.place(1, "alice", SELL, 600_100, 50)
+    await trader.place(2, "bob", BUY, 600_100, 20)
+    return await anchor_all(trader)
+
+
+async def proofs(rpc: HttpClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await rpc.call("al_status"))["proofs"]
+    return found
+
+
+async def test_villains_fall_and_the_chain_goes_on(tmp_path: Path) -> None:
+    async with deployed(tmp_path, PATIENT) as world:
+        signer = world.chain.signer(WATCHTOWER)
+        async with (
+            watching(world, signer) as tower, verifying(world, "verifier") as verifier,
+            villainous(world, KINDS) as trader,
+        ):
+            await open_accounts(world, trader)
+            for number in range(len(KINDS)):
+                await trade(world, trader)
+                await wait_for(lambda: strikes(world), lambda done, n=number: len(done) > n, seconds=60)
+            last = await trade(world, trader)
+            done: list[Strike] = await strikes(world)
+            assert {strike.kind for strike in done} == set(KINDS)
+            assert all(strike.l1_transactions == 1 for strike in done)
+            status = await wait_for(
+                lambda: verifier.call("al_status"), lambda s: s["heads"]["safe"]["number"] >= last)
+            assert status["batches"]["disagreed"] == len(KINDS)
+            answered = await wait_for(partial(proofs, tower), lambda found: all(a["outcome"] for a in found))
+            assert [answer["outcome"] for answer in answered] == ["proven"] * len(KINDS)
+            await wait_for(lambda: world.view("reward_of", signer.address), lambda reward: reward == 0)
+        for strike in done:
+            print(f"{strike.kind}: {strike.gas:,} gas, {strike.calldata_bytes:,} bytes, {strike.seconds} s")
