@@ -1,1 +1,11 @@
-"""The trader's client; installed under the import name anchorline as well."""
+"""The trader's client; installed under the import name anchorline as well.
+
+    from node.sdk import Trader, connect
+    from node.sdk.l1 import L1Wallet            (imports web3, a second's work)
+"""
+
+from node.sdk.client import Client, connect
+from node.sdk.errors import AnchorlineError
+from node.sdk.trader import Sent, Trader, cancel, cancel_all, place
+
+__all__ = ["AnchorlineError", "Client", "Sent", "Trader", "cancel", "cancel_all", "connect", "place"]

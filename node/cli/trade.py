@@ -1,0 +1,274 @@
+"""A trader's commands over the SDK: deposit, order, cancel, book, account, withdraw, status.
+
+Prices are ticks and sizes lots, as markets define them; money is given and shown in dollars, and is micro-USD in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, micro_usd, open_l1
+from node.cli.output import UserError, emit, note, run_async
+
+RpcUrl = Annotated[str, Parameter(name="--rpc", env_var="ANCHORLINE_RPC")]
+DEFAULT_RPC = "http://127.0.0.1:9545"
+
+
+def _usd(micro: int) -> str:
+    """Dollars of an amount in micro-USD."""
+    return f"{micro / 1_000_000:,.2f}"
+
+
+def _run(command: Callable[[], Awaitable[None]]) -> None:
+    """Run; errors of the SDK are the user's."""
+    from node import log
+    from node.sdk.errors import AnchorlineError
+
+    log.configure("warning")
+
+    async def main() -> None:
+        try:
+            await command()
+        except AnchorlineError as error:
+            reason = f" ({error.kind}{', ' + error.reason if error.reason else ''})" if error.kind else ""
+            raise UserError(f"{error}{reason}") from None
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    run_async(main)
+
+
+async def _trader(client: Any, account: int | None) -> Any:
+    """A trader with the user's key, on the given account or the newest one that the key owns."""
+    from node.cli.keys import user_signer
+    from node.sdk.trader import Trader
+
+    signer = user_signer()
+    if account is None:
+        owned = await client.accounts_of(signer.address)
+        if not owned:
+            raise UserError(f"0x{signer.address.hex()} owns no account: deposit, or give --account for a trading key")
+        return Trader(client, signer, owned[-1])
+    row = await client.account(account)
+    for key in row.keys:
+        if key.address == "0x" + signer.address.hex():
+            return Trader(client, signer, account, slot=key.slot)
+    raise UserError(f"0x{signer.address.hex()} is no key of account {account}; its owner is {row.owner}")
+
+
+def _sent(sent: Any) -> dict[str, Any]:
+    return msgspec.to_builtins(sent)  # type: ignore[no-any-return]
+
+
+def _fills(sent: Any) -> str:
+    if not sent.fills:
+        return ""
+    lots = sum(fill.lots for fill in sent.fills)
+    worst, best = max(fill.price for fill in sent.fills), min(fill.price for fill in sent.fills)
+    at = f"{best:,}" if best == worst else f"{best:,} to {worst:,}"
+    return f"; {lots:,} lots filled at {at} ticks"
+
+
+def order(
+    side: Literal["buy", "sell"], lots: int, price: int, *, market: int = 0, account: int | None = None,
+    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", reduce_only: bool = False, client_id: int | None = None,
+    rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
+) -> None:
+    """Place an order, signed with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE).
+
+    Parameters
+    ----------
+    price
+        Limit in ticks.
+    tif
+        Time in force.
+    account
+        Yours by default: the newest one that the key owns.
+    client_id
+        Your name for the order, to cancel it by; chosen if you give none.
+    """
+    async def command() -> None:
+        from node.sdk import connect
+
+        async with connect(rpc) as client:
+            trader = await _trader(client, account)
+            sent = await trader.place(
+                market, side, price=price, lots=lots, tif=tif, reduce_only=reduce_only, client_id=client_id)
+            text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{_fills(sent)}"
+            emit(json, _sent(sent), text)
+
+    _run(command)
+
+
+def cancel(
+    client_id: int | None = None, *, market: int = 0, all: bool = False, account: int | None = None,
+    rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
+) -> None:
+    """Cancel one order by its client id, or with --all every order in a market."""
+    if (client_id is None) != all:
+        raise UserError("give the client id of one order, or --all")
+
+    async def command() -> None:
+        from node.sdk import connect
+
+        async with connect(rpc) as client:
+            trader = await _trader(client, account)
+            sent = await (trader.cancel_all(market) if client_id is None else trader.cancel(market, client_id))
+            what = f"all orders in market {market}" if client_id is None else f"order {client_id}"
+            emit(json, _sent(sent), f"{what} cancelled at position {sent.position:,}")
+
+    _run(command)
+
+
+def book(market: int = 0, *, depth: int = 10, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
+    """Show a market's book: price in ticks, lots, orders."""
+    async def command() -> None:
+        from node.sdk import connect
+
+        async with connect(rpc) as client:
+            found = await client.book(market, depth)
+        lines = [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in reversed(found.asks)]
+        lines += ["-" * 34 + f" market {market}"]
+        lines += [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in found.bids]
+        emit(json, msgspec.to_builtins(found), "\n".join(lines))
+
+    _run(command)
+
+
+def account(number: int | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
+    """Show an account (by default the newest one that your key owns): collateral, margin, positions, orders."""
+    async def command() -> None:
+        from node.sdk import connect
+
+        async with connect(rpc) as client:
+            chosen = number if number is not None else (await _trader(client, None)).account
+            row = await client.account(chosen)
+            orders = await client.orders(chosen)
+        result = msgspec.to_builtins(row) | {"orders": msgspec.to_builtins(orders)}
+        lines = [
+            f"account {row.account} of {row.owner}",
+            f"  collateral {_usd(row.collateral)}  equity {_usd(row.equity)}  free {_usd(row.withdrawable)} USD",
+            f"  initial margin {_usd(row.initial)}  maintenance {_usd(row.maintenance)} USD",
+        ]
+        lines += [f"  position: market {p.market}  {p.size:+,} lots  unrealized {_usd(p.unrealized)} USD"
+                  for p in row.positions if p.size]
+        lines += [f"  order {o.client_id}: market {o.market}  {o.side} {o.lots:,} at {o.price:,}" for o in orders]
+        emit(json, result, "\n".join(lines))
+
+    _run(command)
+
+
+def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
+    """Show a node's heads, totals and health."""
+    async def command() -> None:
+        from node.sdk import connect
+
+        async with connect(rpc) as client:
+            found = await client.status()
+        totals = found["totals"]
+        lines = [f"{found['role']} of rollup {found['rollup']} (chain {found['chain_id']})"]
+        lines += [f"  {name:<10} block {head['number']:>8,}  {head['state_root']}"
+                  for name, head in found["heads"].items()]
+        lines += [
+            f"  {found['accounts']:,} accounts, {found['position']:,} transactions, "
+            f"{_usd(totals['deposits'] - totals['withdrawn'])} USD held; "
+            + ("money is conserved" if found["conserved"] else "MONEY IS NOT CONSERVED")]
+        if found.get("problem"):
+            lines.append(f"  problem: {found['problem']}")
+        emit(json, found, "\n".join(lines))
+
+    _run(command)
+
+
+def deposit(
+    amount: float, *, account: int = 0, rpc: RpcUrl = DEFAULT_RPC, l1_rpc: L1Url = DEFAULT_L1,
+    deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 120.0, json: bool = False,
+) -> None:
+    """Deposit dollars on L1 and wait until they are on L2. Your key pays and owns.
+
+    Parameters
+    ----------
+    amount
+        Dollars.
+    account
+        Account to credit; 0 opens a new one.
+    """
+    async def command() -> None:
+        from node.l1.deployment import load_deployment
+        from node.sdk import connect
+        from node.sdk.l1 import L1Wallet
+
+        micro = micro_usd(amount)
+        async with connect(rpc) as client, open_l1(l1_rpc) as (l1, sender):
+            wallet = L1Wallet(l1, sender, load_deployment(deployment))
+            known = await client.accounts_of(wallet.address)
+            number = await wallet.deposit(micro, account=account)
+            if not json:
+                note(f"message {number} is in the inbox; waiting for the sequencer")
+            found = account or await client.wait_account(wallet.address, len(known), timeout_s)
+            await _consumed(client, number, timeout_s)
+        emit(json, {"account": found, "message": number, "amount": micro}, f"{_usd(micro)} USD are in account {found}")
+
+    _run(command)
+
+
+async def _consumed(client: Any, message: int, timeout_s: float) -> None:
+    import trio
+
+    with trio.move_on_after(timeout_s):
+        while (await client.status())["cursor"] <= message:
+            await trio.sleep(0.1)
+        return
+    raise UserError(f"message {message} is not consumed after {timeout_s} s; is the sequencer following L1?")
+
+
+def withdraw(
+    amount: float, *, to: str = "", account: int | None = None, claim: bool = False, rpc: RpcUrl = DEFAULT_RPC,
+    l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 600.0,
+    json: bool = False,
+) -> None:
+    """Withdraw free collateral to L1. With --claim, wait for finality and have L1 pay it.
+
+    Parameters
+    ----------
+    amount
+        Dollars.
+    to
+        L1 address that is paid; yours by default.
+    """
+    async def command() -> None:
+        from node.cli.keys import parse_address
+        from node.sdk import connect
+
+        async with connect(rpc) as client:
+            trader = await _trader(client, account)
+            recipient = parse_address(to, "to") if to else trader.owner
+            before = (await client.status())["withdrawals"]
+            sent = await trader.withdraw(micro_usd(amount), recipient)
+            await client.wait_receipt(sent.position)
+            number = await client.find_withdrawal(recipient, micro_usd(amount), before)
+            result = _sent(sent) | {"withdrawal": number}
+            if not claim:
+                text = f"withdrawal {number} of {amount:,} USD promised; payable on L1 once finalized"
+                emit(json, result, text)
+                return
+            if not json:
+                note(f"withdrawal {number} is promised; waiting until its batch is final")
+            proof = await client.wait_claimable(number, timeout_s)
+            result["l1_tx"] = await _claim(l1_rpc, deployment, proof)
+        emit(json, result, f"withdrawal {number}: {amount:,} USD paid on L1 in {result['l1_tx']}")
+
+    _run(command)
+
+
+async def _claim(l1_rpc: str, deployment: Any, proof: Any) -> str:
+    from node.l1.deployment import load_deployment
+    from node.sdk.l1 import L1Wallet
+
+    async with open_l1(l1_rpc) as (l1, sender):
+        receipt = await L1Wallet(l1, sender, load_deployment(deployment)).claim(proof)
+    return "0x" + receipt.tx_hash.hex()

@@ -1,0 +1,33 @@
+"""Checking what a sequencer promised: the very bytes we signed, at the position it says, under its signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.derive.promises import BadPromise, Promise, SignedPromise, check_promise
+from node.sdk.errors import BrokenPromise
+
+
+def parse_promise(fields: dict[str, Any]) -> tuple[SignedPromise, list[bytes]]:
+    """The promise and the path to its root out of an answer. Raises BrokenPromise if fields are missing or no hex."""
+    try:
+        promise = Promise(
+            int(fields["epoch"]), int(fields["first_position"]), int(fields["count"]), _bytes(fields["previous"]),
+            _bytes(fields["root"]))
+        return SignedPromise(promise, _bytes(fields["signature"])), [_bytes(item) for item in fields["path"]]
+    except (KeyError, ValueError, TypeError) as error:
+        raise BrokenPromise(f"the answer's promise is malformed: {error!r}") from None
+
+
+def verify(domain: bytes, sequencer: bytes, position: int, tx_hash: bytes, fields: dict[str, Any]) -> SignedPromise:
+    """The promise, if ``sequencer`` (20 bytes) gave it for this hash at this position. Raises BrokenPromise."""
+    signed, path = parse_promise(fields)
+    try:
+        check_promise(domain, sequencer, signed, position, tx_hash, path)
+    except BadPromise as error:
+        raise BrokenPromise(str(error), data={"promise": fields}) from None
+    return signed
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text[2:])
