@@ -175,8 +175,11 @@ class Builder:
         self._messages[number] = message
         self._next_message += 1
 
-    def submit(self, request: Request, signer: int) -> Answer:
-        """Include a request whose signature recovers to ``signer`` (0 = none). Raises Refused or NoRoom."""
+    def submit(self, request: Request, signer: int, digest: bytes | None = None) -> Answer:
+        """Include a request whose signature over ``digest`` recovers to ``signer`` (0 = none).
+
+        Raises Refused or NoRoom.
+        """
         if isinstance(request, ActionsRequest):
             self._check_key(request.account, request.slot, signer)
             self._resolve_cancels(request)
@@ -190,8 +193,10 @@ class Builder:
         data = request.write(self.engine.globals.time)
         signature = request.signature
         if signature is not None:
-            self.engine.bind()
-            encoding.note_recovered(request.digest(), *signature, signer)
+            if digest is None:
+                self.engine.bind()
+                digest = request.digest()
+            encoding.note_recovered(digest, *signature, signer)
         mark = self.engine.mark()
         try:
             receipt = self._try(data)

@@ -57,6 +57,7 @@ class Item:
     claimed: int
     deferred: Deferred[Submitted]
     signer: int = 0
+    digest: bytes | None = None
 
 
 class Ingress:
@@ -127,7 +128,7 @@ class Ingress:
             item.deferred.fail(self._wrong_signer(item))
             return
         try:
-            answer = self._builder.submit(item.request, item.signer)
+            answer = self._builder.submit(item.request, item.signer, item.digest)
         except Refused as refused:
             statuses = [status.name for status in refused.statuses]
             error = fail_status(refused.status, _ADVICE.get(refused.status, "refused"), statuses=statuses)
@@ -160,7 +161,8 @@ def recover(items: list[Item]) -> None:
     for item in items:
         signature = item.request.signature
         if signature is not None:
-            item.signer = encoding.recover_now(item.request.digest(), *signature)
+            item.digest = item.request.digest()
+            item.signer = encoding.recover_now(item.digest, *signature)
 
 
 def submitted(answer: Answer, kept: Kept) -> Submitted:

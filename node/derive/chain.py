@@ -72,12 +72,13 @@ class ExecutedChunk:
 
 @dataclass(frozen=True, slots=True)
 class SealedBlock:
-    """A block that can be committed on top of its parent."""
+    """A block that can be committed on top of its parent; ``state`` is the state after it, over the parent's."""
 
     block: Block
     outcomes: tuple[Outcome, ...]
     changes: dict[bytes, bytes | None]
     global_words: tuple[int, ...]
+    state: MemoryTrie
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class Chain:
             cursor=place.inbox_cursor,
             chunks_root=commitments.chunks_root([c.data for c in sealed], [c.post_root for c in sealed]),
         )
-        return SealedBlock(Block(header, tuple(sealed)), outcomes, changes, words)
+        return SealedBlock(Block(header, tuple(sealed)), outcomes, changes, words, overlay)
 
     def commit(self, sealed: SealedBlock, messages: Mapping[int, bytes], *, sync: bool = False) -> None:
         """Write a block on top of the head; ``messages`` are the inbox messages it consumed, by number.
@@ -217,8 +218,8 @@ class Chain:
         extra += [(row_key(Table.MESSAGE, number), message) for number, message in messages.items()]
         named = _named(sealed.block.chunks, sealed.outcomes)
         extra += [(row_key(Table.TRANSACTION_POSITION, keccak(data)), _u64(position)) for position, data in named]
-        root = self.store.commit_block(header.number, sealed.changes, extra=extra, sync=sync)
-        assert root == header.state_root, "the store hashes as the overlay did"
+        root = self.store.commit_block(header.number, sealed.changes, extra=extra, sync=sync, hashed=sealed.state)
+        assert root == header.state_root, "the overlay's root is the header's"
         self._outcomes.put(header.number, sealed.outcomes)
         self._chunks.put(header.number, sealed.block.chunks)
         self.head = header

@@ -141,18 +141,20 @@ class TrieStore:
         return None if self._view.head == _NONE else self._view.head
 
     def commit_block(
-        self, number: int, changes: Mapping[bytes, bytes | None], extra: Iterable[Change] = (), *, sync: bool = False
+        self, number: int, changes: Mapping[bytes, bytes | None], extra: Iterable[Change] = (), *, sync: bool = False,
+        hashed: MemoryTrie | None = None,
     ) -> bytes:
         """Apply a block's net changes (key -> value, None = delete) and ``extra`` records in one write; the new root.
 
-        Blocks follow each other by number; the first one (genesis) may have any. Raises ValueError otherwise.
+        ``hashed`` is an overlay on this very state that has taken exactly these changes: its nodes are written as they
+        are. Blocks follow each other by number; the first one (genesis) may have any. Raises ValueError otherwise.
         """
         if self._view.head not in (_NONE, number - 1):
             raise ValueError(f"block {number} cannot follow block {self._view.head}: commit them in order")
         before = {key: self.get(key) for key in changes}
         changed = {key: value for key, value in changes.items() if before[key] != value}
         undo = encode_undo({key: before[key] for key in changed})
-        return self._write(number, changed, [(undo_key(number), undo), *extra], sync)
+        return self._write(number, changed, [(undo_key(number), undo), *extra], sync, hashed)
 
     def rollback(self, to_block: int, extra: Iterable[Change] = (), *, sync: bool = True) -> bytes:
         """Make ``to_block`` the head again, exactly as it was, in one write together with ``extra``; its root.
@@ -191,8 +193,11 @@ class TrieStore:
         self._kv.write([(key, None) for key in keys])
         return len(keys)
 
-    def _write(self, head: int, changes: Mapping[bytes, bytes | None], extra: Iterable[Change], sync: bool) -> bytes:
-        root, writes = update(self._view, changes)
+    def _write(
+        self, head: int, changes: Mapping[bytes, bytes | None], extra: Iterable[Change], sync: bool,
+        hashed: MemoryTrie | None = None,
+    ) -> bytes:
+        root, writes = update(self._view, changes) if hashed is None else (hashed.root(), hashed.nodes)
         batch: list[Change] = [(LEAF + key, value) for key, value in changes.items()]
         batch += [(node_key(address), None if node is None else encode_node(node)) for address, node in writes.items()]
         batch += extra
