@@ -103,8 +103,35 @@ class Subscription:
         self._send.close()
 
 
+class Reply:
+    """A call that was begun. Its place among the calls in flight is free once its result was asked for."""
+
+    __slots__ = ("_call_id", "_client", "_method", "_waiter")
+
+    def __init__(self, client: WsClient, method: str, call_id: int, waiter: _Waiter) -> None:
+        self._client = client
+        self._method = method
+        self._call_id = call_id
+        self._waiter = waiter
+
+    async def result(self, kind: Any = Any, *, timeout_s: float | None = None) -> Any:
+        """The result decoded as `kind`; ask once. Raises RpcError or RpcUnavailable."""
+        client = self._client
+        timeout_s = client._timeout_s if timeout_s is None else timeout_s
+        try:
+            with trio.move_on_after(timeout_s):
+                await self._waiter.done.wait()
+        finally:
+            client._waiting.pop(self._call_id, None)
+            client._slots.release()
+        if self._waiter.answer is None:
+            client._require_open()
+            raise RpcUnavailable(f"{client._shown} did not answer {self._method} within {timeout_s} s")
+        return result_of(self._waiter.answer, self._method, kind)
+
+
 class WsClient:
-    """One WebSocket connection; made by `open_websocket`. Calls from many tasks share it."""
+    """One WebSocket connection; made by `open_websocket`. Tasks share it; calls that are begun keep their order."""
 
     def __init__(
         self, stream: trio.abc.Stream, shown: str, *, timeout_s: float, in_flight_max: int, message_bytes_max: int,
@@ -126,6 +153,20 @@ class WsClient:
     async def call(self, method: str, params: Params = None, *, kind: Any = Any, timeout_s: float | None = None) -> Any:
         """The result of one call, decoded as `kind`. Raises RpcError or RpcUnavailable."""
         return result_of(await self._call(method, params, timeout_s, None), method, kind)
+
+    async def begin(self, method: str, params: Params = None) -> Reply:
+        """Sends a call, after those begun before it, and returns at once; the answer comes through the reply.
+
+        Waits while `in_flight_max` calls are unanswered. Raises RpcUnavailable when the connection has ended.
+        """
+        await self._slots.acquire()
+        if self._problem:
+            self._slots.release()
+            self._require_open()
+        call_id = next(self._ids)
+        waiter = self._waiting[call_id] = _Waiter(None)
+        self._enqueue(frames.TEXT, encode_call(call_id, method, params))
+        return Reply(self, method, call_id, waiter)
 
     async def subscribe(self, channel: str, *, kind: Any = Any, queue_max: int = 4_096) -> Subscription:
         """Follows a channel; snapshot and changes are decoded as `kind`. Raises RpcError or RpcUnavailable."""

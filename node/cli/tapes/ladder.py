@@ -91,9 +91,13 @@ class Ladder:
             order.lots -= lots
             self.fill(maker.name, lots)
         if order.lots > 0:
-            self.orders[order.name] = order
-            self._sides[order.side].add(order)
+            self.rest(order)
         return matches
+
+    def rest(self, order: Resting) -> None:
+        """Add an order without matching."""
+        self.orders[order.name] = order
+        self._sides[order.side].add(order)
 
     def fill(self, name: int, lots: int) -> None:
         """Take lots off a resting order."""

@@ -80,7 +80,7 @@ class Step:
 
 @dataclass(slots=True)
 class Plan:
-    """``crossings``: event -> the steps of arrivals that match. ``counts`` names what was repaired, and how often."""
+    """``counts`` names what was repaired, and how often; ``peak_interest`` is the greatest open interest, lots."""
 
     steps: list[Step] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -147,6 +147,10 @@ class Planner:
     def _begin(self, event: Event) -> None:
         """A new order; or one that left the venue's window and came back."""
         self._ended.discard(event.id)
+        before = self._resting(event.id) if event.id in self._names else None
+        if before is not None:
+            self.plan.counts["created again"] += 1
+            self._cancel(before)
         self._orders[event.id] = event
         self._place(event.id, event.side, event.price, self._market.lots(event.amount))
 
@@ -226,7 +230,7 @@ class Planner:
 
     def _put(self, id: int, side: int, price: int, lots: int, *, takes: bool) -> None:
         if price > PRICE_MAX or lots > min(LOTS_MAX, self._market.oi_cap):
-            raise PlanError(f"an order of {lots} lots at {price} ticks is beyond the rules: choose a larger tick or lot")
+            raise PlanError(f"an order of {lots} lots at {price} ticks is beyond the rules: use a larger tick or lot")
         crossed = self._book.crossed(side, price, lots)
         account = self._pick(side, lots, {order.account for order in crossed})
         name = self._names[id] = self._next_name
@@ -276,6 +280,8 @@ class Planner:
             exposure = max(abs(row.size + buys), abs(row.size - sells))
             if index not in crossed and row.open < OPEN_MAX and exposure <= self._market.oi_cap:
                 return index
+        if len(crossed) == len(self._accounts):
+            raise PlanError(f"one order crosses orders of all {len(crossed)} accounts: use more accounts")
         raise PlanError(
             f"none of {len(self._accounts)} accounts has room for {lots} more lots: use more accounts or a larger lot")
 
