@@ -136,15 +136,16 @@ def _execute(
     cursor_end: uint256,
     chunk: Bytes[CHUNK_BYTES_MAX],
     messages: Bytes[MESSAGES_BYTES_MAX],
-) -> bytes32:
+) -> (bytes32, uint256):
     """
     @notice Executes a chunk on what a witness claims of the old state, and proves the claim.
     @param head which head word of the arguments is the chunk's; messages and witness follow it
     @param cursor_end the inbox cursor that the batch may reach
-    @return the one right post-root.
+    @return the one right post-root, and the gas that the rules took, which their work bounds.
     """
     cursor: uint256 = witness.load(witness.calldata_argument(head + 2))
     self._check_messages(witness.calldata_argument(head + 1), len(messages))
+    gas_before: uint256 = msg.gas
     answer: Bytes[32] = raw_call(
         RULES,
         abi_encode(
@@ -158,9 +159,10 @@ def _execute(
         max_outsize=32,
         is_delegate_call=True,
     )
+    rules_gas: uint256 = gas_before - msg.gas
     # even an INVALID chunk is judged on proven state only
     root: bytes32 = witness.verify(cursor, pre_root)
-    return root if abi_decode(answer, bool) else INVALID_ROOT
+    return root if abi_decode(answer, bool) else INVALID_ROOT, rules_gas
 
 
 @external
@@ -170,13 +172,15 @@ def execute_chunk(
     chunk: Bytes[CHUNK_BYTES_MAX],
     messages: Bytes[MESSAGES_BYTES_MAX],
     witness_data: Bytes[WITNESS_BYTES_MAX],
-) -> (bytes32, uint256, uint256, uint256):
+) -> (bytes32, uint256, uint256, uint256, uint256):
     """
     @notice For a dry run by eth_call: what `prove_chunk` would find. Nothing follows from it.
-    @return the post-root (0xff..ff: INVALID), and the work, proof bytes and leaves that the rules have counted
+    @return the post-root (0xff..ff: INVALID), and the work, proof bytes and leaves that the rules have counted, and their gas
     """
-    root: bytes32 = self._execute(EXECUTE_HEAD, pre_root, cursor_end, chunk, messages)
-    return root, state.get_work(), state.get_proof(), state.get_leaves()
+    root: bytes32 = empty(bytes32)
+    rules_gas: uint256 = 0
+    root, rules_gas = self._execute(EXECUTE_HEAD, pre_root, cursor_end, chunk, messages)
+    return root, state.get_work(), state.get_proof(), state.get_leaves(), rules_gas
 
 
 # ----------------------------------------------------------------------------------------------------------------- proofs
@@ -229,7 +233,9 @@ def prove_chunk(
     proven: bool = merkle_list.list_verify(claim.index, header.chunk_count, leaf, claim.proof, header.chunks_root)
     assert proven, "CHUNK: not in the batch's list"
     pre_root: bytes32 = self._pre_root(header, parent, claim.index, before)
-    root: bytes32 = self._execute(PROVE_HEAD, pre_root, header.inbox_cursor, chunk, messages)
+    root: bytes32 = empty(bytes32)
+    rules_gas: uint256 = 0
+    root, rules_gas = self._execute(PROVE_HEAD, pre_root, header.inbox_cursor, chunk, messages)
     assert root != claim.post_root, "NO_FRAUD: the claimed root is right"
     extcall ROLLUP.drop(header, parent, msg.sender)
     return root

@@ -199,7 +199,8 @@ def visit(market: uint256, taker: types.Pending, health: types.Terms) -> (types.
     order: types.Order = state.get_order(market, side, price, seq)
     index: uint256 = state.find_position(order.account, market)
     assert index != types.NO_INDEX, "a resting order has a position slot"
-    dead: bool = self.is_dead(order, state.get_position(order.account, index), seq)
+    position: types.Position = state.get_position(order.account, index)
+    dead: bool = self.is_dead(order, position, seq)
     if dead or order.account == taker.account:
         self.remove(market, side, price, seq, order, not dead)
         if order.account == taker.account:
@@ -207,15 +208,21 @@ def visit(market: uint256, taker: types.Pending, health: types.Terms) -> (types.
         return taker, health, types.OK
     lots: uint256 = min(taker.lots, order.lots)
     board: types.Board = state.get_board(market)
+    taken: types.Position = empty(types.Position)
+    paid: int256 = 0
     after: types.Terms = empty(types.Terms)
     status: uint256 = 0
-    after, status = self.check_taker(market, taker, health, board, lots, price)
+    taken, paid, after, status = self.check_taker(market, taker, health, board, lots, price)
     if status != types.OK:
         return taker, health, status
-    if not self.check_maker(market, side, order, board, lots, price):
+    made: types.Position = empty(types.Position)
+    earned: int256 = 0
+    affordable: bool = False
+    made, earned, affordable = self.check_maker(market, side, order, position, board, lots, price)
+    if not affordable:
         self.remove(market, side, price, seq, order, False)
         return taker, health, types.OK
-    self.trade(market, taker, order, seq, board, lots, price)
+    self.trade(market, taker, order, seq, board, lots, price, taken, paid, made, earned)
     rest: types.Pending = taker
     rest.lots -= lots
     return rest, after, types.OK
@@ -244,8 +251,7 @@ def taker_rate(market: uint256, tif: uint256) -> uint256:
 
 @internal
 def moved(
-    account: uint256,
-    market: uint256,
+    before: types.Position,
     side: uint256,
     lots: uint256,
     price: uint256,
@@ -253,9 +259,8 @@ def moved(
     ppm: uint256,
     board: types.Board,
 ) -> (types.Position, int256):
-    """@return the account's position after a fill, and what its collateral changes by (fee included). Writes nothing."""
-    position: types.Position = state.get_position(account, state.find_position(account, market))
-    position = accounts.settle(position, board.funding)
+    """@return a position after a fill, and what its account's collateral changes by (fee included). Writes nothing."""
+    position: types.Position = accounts.settle(before, board.funding)
     position = accounts.sub_open(position, side, lots, limit * lots * board.tick_value)
     realized: int256 = 0
     signed: int256 = convert(lots, int256)
@@ -268,25 +273,25 @@ def moved(
 @internal
 def check_taker(
     market: uint256, taker: types.Pending, health: types.Terms, board: types.Board, lots: uint256, price: uint256
-) -> (types.Terms, uint256):
-    """@return the taker's health after a fill, and whether it may happen."""
+) -> (types.Position, int256, types.Terms, uint256):
+    """@return the taker after a fill: position, change of collateral, health; and whether it may happen."""
     old: types.Position = state.get_position(taker.account, state.find_position(taker.account, market))
-    change: int256 = 0
-    new: types.Position = empty(types.Position)
-    ppm: uint256 = self.taker_rate(market, taker.tif)
-    new, change = self.moved(taker.account, market, taker.side, lots, price, taker.price, ppm, board)
     signed: int256 = convert(lots, int256)
     if taker.side != types.BUY:
         signed = -signed
+    ppm: uint256 = self.taker_rate(market, taker.tif)
+    new: types.Position = empty(types.Position)
+    change: int256 = 0
+    new, change = self.moved(old, taker.side, lots, price, taker.price, ppm, board)
     if self.exceeds_cap(market, old.size, signed):
-        return health, types.OI_CAP
+        return new, change, health, types.OI_CAP
     if not fixed_point.in_range(state.get_collateral(taker.account) + change) or not fixed_point.in_range(new.cost):
-        return health, types.TOO_LARGE
+        return new, change, health, types.TOO_LARGE
     after: types.Terms = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
     if taker.tif != types.LIQUIDATION and not margin.taker_may(health, after, accounts.falls(old.size, signed)):
-        return health, types.INSUFFICIENT_MARGIN
-    return after, types.OK
+        return new, change, health, types.INSUFFICIENT_MARGIN
+    return new, change, after, types.OK
 
 
 @internal
@@ -299,23 +304,28 @@ def exceeds_cap(market: uint256, size: int256, lots: int256) -> bool:
 
 @internal
 def check_maker(
-    market: uint256, side: uint256, order: types.Order, board: types.Board, lots: uint256, price: uint256
-) -> bool:
-    """@notice Whether the maker can afford the fill."""
-    old: types.Position = state.get_position(order.account, state.find_position(order.account, market))
-    change: int256 = 0
-    new: types.Position = empty(types.Position)
-    ppm: uint256 = state.get_market(market).maker_fee
-    new, change = self.moved(order.account, market, side, lots, price, price, ppm, board)
-    if not fixed_point.in_range(state.get_collateral(order.account) + change) or not fixed_point.in_range(new.cost):
-        return False
-    before: types.Terms = margin.health(order.account)
-    after: types.Terms = margin.replace(before, margin.terms(old, board), margin.terms(new, board))
-    after.equity += change
+    market: uint256,
+    side: uint256,
+    order: types.Order,
+    old: types.Position,
+    board: types.Board,
+    lots: uint256,
+    price: uint256,
+) -> (types.Position, int256, bool):
+    """@return the maker after a fill: position and change of collateral; and whether it can afford it."""
     signed: int256 = convert(lots, int256)
     if side != types.BUY:
         signed = -signed
-    return margin.maker_may(before, after, accounts.falls(old.size, signed))
+    ppm: uint256 = state.get_market(market).maker_fee
+    new: types.Position = empty(types.Position)
+    change: int256 = 0
+    new, change = self.moved(old, side, lots, price, price, ppm, board)
+    if not fixed_point.in_range(state.get_collateral(order.account) + change) or not fixed_point.in_range(new.cost):
+        return new, change, False
+    before: types.Terms = margin.health(order.account)
+    after: types.Terms = margin.replace(before, margin.terms(old, board), margin.terms(new, board))
+    after.equity += change
+    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed))
 
 
 @internal
@@ -327,13 +337,18 @@ def trade(
     board: types.Board,
     lots: uint256,
     price: uint256,
+    taken: types.Position,
+    paid: int256,
+    made: types.Position,
+    earned: int256,
 ):
-    """@notice Executes a checked fill between the taker and a resting order."""
-    taker_ppm: uint256 = self.taker_rate(market, taker.tif)
-    maker_ppm: uint256 = state.get_market(market).maker_fee
+    """@notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral."""
+    taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(market, taker.tif))
+    maker_fee: int256 = self.fee(lots, price, board.tick_value, state.get_market(market).maker_fee)
     side: uint256 = 1 - taker.side
-    longs: int256 = self.apply_fill(market, taker.account, taker.side, lots, price, taker.price, taker_ppm, board)
-    longs += self.apply_fill(market, order.account, side, lots, price, price, maker_ppm, board)
+    longs: int256 = self.apply_fill(market, taker.account, taker.side, lots, taken, paid)
+    longs += self.apply_fill(market, order.account, side, lots, made, earned)
+    state.add_fees(taker_fee + maker_fee)
     state.add_open_interest(market, longs)
     left: types.Order = order
     left.lots -= lots
@@ -344,25 +359,15 @@ def trade(
 
 @internal
 def apply_fill(
-    market: uint256,
-    account: uint256,
-    side: uint256,
-    lots: uint256,
-    price: uint256,
-    limit: uint256,
-    ppm: uint256,
-    board: types.Board,
+    market: uint256, account: uint256, side: uint256, lots: uint256, position: types.Position, change: int256
 ) -> int256:
     """@notice Writes one side of a fill. @return the change of its long lots."""
-    index: uint256 = state.find_position(account, market)
-    before: int256 = max(0, state.get_position(account, index).size)
-    position: types.Position = empty(types.Position)
-    change: int256 = 0
-    position, change = self.moved(account, market, side, lots, price, limit, ppm, board)
-    state.set_position(account, index, position)
+    signed: int256 = convert(lots, int256)
+    if side != types.BUY:
+        signed = -signed
+    state.set_position(account, state.find_position(account, market), position)
     state.add_collateral(account, change)
-    state.add_fees(self.fee(lots, price, board.tick_value, ppm))
-    return max(0, position.size) - before
+    return max(0, position.size) - max(0, position.size - signed)
 
 
 @internal

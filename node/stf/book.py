@@ -191,7 +191,8 @@ def visit(market: int, taker: Pending, health: Terms) -> tuple[Pending, Terms, S
     order = state.get_order(market, side, price, seq)
     index = state.find_position(order.account, market)
     assert index != NO_INDEX, "a resting order has a position slot"
-    dead = is_dead(order, state.get_position(order.account, index), seq)
+    position = state.get_position(order.account, index)
+    dead = is_dead(order, position, seq)
     if dead or order.account == taker.account:
         remove(market, side, price, seq, order, not dead)
         if order.account == taker.account:
@@ -199,13 +200,14 @@ def visit(market: int, taker: Pending, health: Terms) -> tuple[Pending, Terms, S
         return taker, health, Status.OK
     lots = min(taker.lots, order.lots)
     board = state.get_board(market)
-    after, status = check_taker(market, taker, health, board, lots, price)
+    taken, paid, after, status = check_taker(market, taker, health, board, lots, price)
     if status != Status.OK:
         return taker, health, status
-    if not check_maker(market, side, order, board, lots, price):
+    made, earned, affordable = check_maker(market, side, order, position, board, lots, price)
+    if not affordable:
         remove(market, side, price, seq, order, False)
         return taker, health, Status.OK
-    trade(market, taker, order, seq, board, lots, price)
+    trade(market, taker, order, seq, board, lots, price, taken, paid, made, earned)
     taker.lots -= lots
     return taker, after, Status.OK
 
@@ -226,10 +228,9 @@ def taker_rate(market: int, tif: int) -> int:
 
 
 def moved(
-    account: int, market: int, side: int, lots: int, price: int, limit: int, ppm: int, board: Board
+    position: Position, side: int, lots: int, price: int, limit: int, ppm: int, board: Board
 ) -> tuple[Position, int]:
-    """The account's position after a fill, and what its collateral changes by (fee included). Nothing is written."""
-    position = state.get_position(account, state.find_position(account, market))
+    """A position after a fill, and what its account's collateral changes by (fee included). Nothing is written."""
     position = accounts.settle(copy(position), board.funding)
     position = accounts.sub_open(position, side, lots, limit * lots * board.tick_value)
     position, realized = accounts.fill(position, lots if side == BUY else -lots, price, board.tick_value)
@@ -238,21 +239,21 @@ def moved(
 
 def check_taker(
     market: int, taker: Pending, health: Terms, board: Board, lots: int, price: int
-) -> tuple[Terms, Status]:
-    """The taker's health after a fill, and whether it may happen."""
+) -> tuple[Position, int, Terms, Status]:
+    """The taker after a fill: position, change of collateral, health; and whether it may happen."""
     old = state.get_position(taker.account, state.find_position(taker.account, market))
     signed = lots if taker.side == BUY else -lots
     ppm = taker_rate(market, taker.tif)
-    new, change = moved(taker.account, market, taker.side, lots, price, taker.price, ppm, board)
+    new, change = moved(old, taker.side, lots, price, taker.price, ppm, board)
     if exceeds_cap(market, old.size, signed):
-        return health, Status.OI_CAP
+        return new, change, health, Status.OI_CAP
     if not in_range(state.get_collateral(taker.account) + change) or not in_range(new.cost):
-        return health, Status.TOO_LARGE
+        return new, change, health, Status.TOO_LARGE
     after = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
     if taker.tif != LIQUIDATION and not margin.taker_may(health, after, accounts.falls(old.size, signed)):
-        return health, Status.INSUFFICIENT_MARGIN
-    return after, Status.OK
+        return new, change, health, Status.INSUFFICIENT_MARGIN
+    return new, change, after, Status.OK
 
 
 def exceeds_cap(market: int, size: int, lots: int) -> bool:
@@ -262,24 +263,37 @@ def exceeds_cap(market: int, size: int, lots: int) -> bool:
     return state.get_open_interest(market) + abs(lots) > state.get_market(market).oi_cap
 
 
-def check_maker(market: int, side: int, order: Order, board: Board, lots: int, price: int) -> bool:
-    """Whether the maker can afford the fill."""
-    old = state.get_position(order.account, state.find_position(order.account, market))
+def check_maker(
+    market: int, side: int, order: Order, old: Position, board: Board, lots: int, price: int
+) -> tuple[Position, int, bool]:
+    """The maker after a fill: position and change of collateral; and whether it can afford it."""
     signed = lots if side == BUY else -lots
     ppm = state.get_market(market).maker_fee
-    new, change = moved(order.account, market, side, lots, price, price, ppm, board)
+    new, change = moved(old, side, lots, price, price, ppm, board)
     if not in_range(state.get_collateral(order.account) + change) or not in_range(new.cost):
-        return False
+        return new, change, False
     before = margin.health(order.account)
     after = margin.replace(before, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    return margin.maker_may(before, after, accounts.falls(old.size, signed))
+    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed))
 
 
-def trade(market: int, taker: Pending, order: Order, seq: int, board: Board, lots: int, price: int) -> None:
-    """Execute a checked fill between the taker and a resting order."""
-    taker_ppm = taker_rate(market, taker.tif)
-    maker_ppm = state.get_market(market).maker_fee
+def trade(
+    market: int,
+    taker: Pending,
+    order: Order,
+    seq: int,
+    board: Board,
+    lots: int,
+    price: int,
+    taken: Position,
+    paid: int,
+    made: Position,
+    earned: int,
+) -> None:
+    """Execute a checked fill between the taker and a resting order: their positions and changes of collateral."""
+    taker_fee = fee(lots, price, board.tick_value, taker_rate(market, taker.tif))
+    maker_fee = fee(lots, price, board.tick_value, state.get_market(market).maker_fee)
     side = 1 - taker.side
     note = Fill(
         market=market,
@@ -290,11 +304,12 @@ def trade(market: int, taker: Pending, order: Order, seq: int, board: Board, lot
         maker_seq=seq,
         taker=taker.account,
         taker_side=taker.side,
-        taker_fee=fee(lots, price, board.tick_value, taker_ppm),
-        maker_fee=fee(lots, price, board.tick_value, maker_ppm),
+        taker_fee=taker_fee,
+        maker_fee=maker_fee,
     )
-    longs = apply_fill(market, taker.account, taker.side, lots, price, taker.price, taker_ppm, board)
-    longs += apply_fill(market, order.account, side, lots, price, price, maker_ppm, board)
+    longs = apply_fill(market, taker.account, taker.side, lots, taken, paid)
+    longs += apply_fill(market, order.account, side, lots, made, earned)
+    state.add_fees(taker_fee + maker_fee)
     state.add_open_interest(market, longs)
     state.note_fill(note)
     order.lots -= lots
@@ -303,17 +318,12 @@ def trade(market: int, taker: Pending, order: Order, seq: int, board: Board, lot
         close_order(market, order.account, True)
 
 
-def apply_fill(
-    market: int, account: int, side: int, lots: int, price: int, limit: int, ppm: int, board: Board
-) -> int:
+def apply_fill(market: int, account: int, side: int, lots: int, position: Position, change: int) -> int:
     """Write one side of a fill; returns the change of its long lots."""
-    index = state.find_position(account, market)
-    before = max(0, state.get_position(account, index).size)
-    position, change = moved(account, market, side, lots, price, limit, ppm, board)
-    state.set_position(account, index, position)
+    signed = lots if side == BUY else -lots
+    state.set_position(account, state.find_position(account, market), position)
     state.add_collateral(account, change)
-    state.add_fees(fee(lots, price, board.tick_value, ppm))
-    return max(0, position.size) - before
+    return max(0, position.size) - max(0, position.size - signed)
 
 
 def rest(market: int, taker: Pending) -> Status:

@@ -58,6 +58,7 @@ class Verdict:
 
     outcome: Outcome
     gas: int  # of the contract, calldata included
+    rules_gas: int  # of the rules alone, without loading and verifying the witness
     calldata_bytes: int
 
     @property
@@ -136,11 +137,11 @@ class Court:
             witness.encode(outcome.witness),
         )
         receipt = self.evm.message(self.verifier, data, gas=GAS_MAX, keep=False)
-        words = [receipt.value[i : i + 32] for i in range(0, 128, 32)]
-        contract = (words[0].hex(), *(int.from_bytes(word, "big") for word in words[1:]))
+        words = [int.from_bytes(receipt.value[i : i + 32], "big") for i in range(0, 160, 32)]
+        contract = (receipt.value[:32].hex(), *words[1:4])
         python = (outcome.root.hex(), outcome.work, outcome.proof, outcome.leaves)
         assert contract == python, f"contract {contract}, Python {python} {outcome.reason}"
-        return Verdict(outcome, receipt.gas_used, len(data))
+        return Verdict(outcome, receipt.gas_used, words[4], len(data))
 
     def _extend_inbox(self, case: Case) -> None:
         """The contract's inbox grows with the case's; both are append-only."""
