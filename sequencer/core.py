@@ -52,6 +52,8 @@ class Core:
         replayed = self.builder.replay(found.records)
         restore_promises(self.chain, found.promises, signer)
         self.journal.rotate(self.builder.position, found.previous)
+        self.chain.put_fact("log", self.builder.position.to_bytes(8, "big"), sync=True)
+        self.journal.prune(self.chain.head.first_position + self.chain.head.tx_count)
         self.committer = Committer(
             self.chain, self.builder, self.journal, signer,
             epoch=epoch, previous=found.previous, group_ms=group_ms, metrics=metrics)

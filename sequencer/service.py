@@ -41,6 +41,7 @@ from node.storage.kv import KV, open_kv
 from node.transport import Bound
 from sequencer.anchoring import Anchor
 from sequencer.builder import Limits, NoRoom, Refused
+from sequencer.catch_up import catch_up
 from sequencer.core import Core, wall_clock_ms
 from sequencer.feed import Feed
 from sequencer.methods import Submissions
@@ -72,6 +73,9 @@ async def run(
     kv = open_kv(config.datadir / "sequencer")
     try:
         params, domain, epoch = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
+        await catch_up(
+            Chain.open(kv, domain), client, bytes.fromhex(config.l1.rollup[2:]), start_block=config.l1.start_block,
+            poll_s=config.l1.poll_ms / 1_000)
         again = Undone()
         while True:
             service = Service(config, client, kv, domain, params, epoch, metrics, again, villains)

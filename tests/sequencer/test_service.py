@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,26 @@ async def test_orders_reach_l1_once_through_a_restart(tmp_path: Path) -> None:
         batches = await world.posted()
         assert batches == list(range(1, len(batches) + 1))
         assert await world.view("head_number") == len(batches)
+
+
+async def test_a_new_datadir_derives_the_history_and_goes_on(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as world:
+        async with sequencing(world) as trader:
+            await open_accounts(world, trader)
+            await trader.price()
+            await trader.place(1, "alice", SELL, 600_100, 50)
+            order = await trader.place(2, "bob", BUY, 600_100, 20)
+            await anchor_all(trader, order["position"])
+            before = await trader.rpc.call("al_account", [2])
+        posted = await world.view("head_number")
+        moved = replace(world.config(), datadir=tmp_path / "another machine")
+        async with sequencing(world, moved) as trader:
+            after = await trader.rpc.call("al_account", [2])
+            assert after["positions"] == before["positions"] and after["collateral"] == before["collateral"]
+            trader.nonce = 0
+            await trader.price(600_050)
+            order = await trader.place(2, "bob", BUY, 600_100, 10)
+            assert [fill["lots"] for fill in order["fills"]] == [10]
+            await anchor_all(trader, order["position"])
+        batches = await world.posted()
+        assert batches == list(range(1, len(batches) + 1)) and len(batches) > posted
