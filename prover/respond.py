@@ -25,7 +25,7 @@ from node.errors import Temporary
 from node.l1 import bindings
 from node.l1.client import L1Client
 from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
-from node.l1.types import CallReverted, L1Receipt
+from node.l1.types import CallReverted
 from node.metrics import Metrics
 from prover.proof import Evidence, Proof
 
@@ -103,7 +103,7 @@ class Responder:
             await trio.sleep(min(self._pause_s * 2 ** min(attempt - 1, 10), BACKOFF_MAX_S))
         self._report(answer)
         if answer.outcome == "proven":
-            await self._claim_reward(answer.name)
+            await self.claim_reward(answer.name)
 
     async def _attempt(self, intent: Intent, evidence: Evidence, proof: Proof, answer: Answer) -> Outcome | None:
         """One try; None: try again. Raises Temporary."""
@@ -190,13 +190,16 @@ class Responder:
               tx=answer.transaction, gas=answer.gas, calldata_bytes=answer.calldata_bytes, attempts=answer.attempts,
               seconds=round(answer.seconds, 3))
 
-    async def _claim_reward(self, name: str) -> L1Receipt | None:
-        """Take our share of the bond. It stays ours on L1 if this fails."""
+    async def claim_reward(self, name: str) -> None:
+        """Take our share of slashed bonds, if there is any. It stays ours on L1 if this fails; never raises for L1."""
         try:
-            data = bindings.encode_call("claim_reward")
-            receipt = await self._sender.send(Intent(f"reward-{name}", self._court.rollup, data))
+            data = await self._client.call(self._court.rollup, bindings.encode_call("reward_of", self._sender.address))
+            amount = int(bindings.decode_result("reward_of", data))
+            if amount == 0:
+                return
+            call = bindings.encode_call("claim_reward")
+            receipt = await self._sender.send(Intent(f"reward-{name}", self._court.rollup, call))
         except (CallReverted, TxReverted, SendAborted, Temporary) as error:
-            log.warning("reward_not_claimed", reason=str(error), what_to_do="call claim_reward later")
-            return None
-        log.info("reward_claimed", tx="0x" + receipt.tx_hash.hex())
-        return receipt
+            log.warning("reward_not_claimed", reason=str(error), what_to_do="it is claimed at the next start")
+            return
+        log.info("reward_claimed", micro_usd=amount, tx="0x" + receipt.tx_hash.hex())

@@ -83,11 +83,18 @@ class Watchtower:
         if self._signer is None:
             log.critical("fraud_unanswered", batch=answer.batch, what_to_do="run a watchtower with "
                          "watchtower.strategy defend and a funded key: the batch stands until somebody proves it wrong")
+            await self._until_closed(verifier, dispute)
+            answer.outcome = "gone"
             return
         await self._armed.wait()
         assert self._responder is not None, "armed"
         progress = verifier.pipeline.progress
         await self._responder.respond(evidence, proof, answer, lambda: progress.disputed is dispute)
+
+    async def _until_closed(self, verifier: Verifier, dispute: Dispute) -> None:
+        """Wait until somebody else has proven it, L1 has reorganised it away, or the watchtower ends."""
+        while verifier.pipeline.progress.disputed is dispute:
+            await trio.sleep(verifier.config.l1.poll_ms / 1_000)
 
     async def _send(self, verifier: Verifier, signer: Signer) -> None:
         """Keep a sender open; what was in flight goes on by itself. L1 that cannot be reached is waited for, loudly."""
@@ -109,6 +116,8 @@ class Watchtower:
                             verifier.client, sender, court, verifier.metrics, pause_s=pause_s)
                         self._armed.set()
                         log.info("watchtower_armed", account="0x" + signer.address.hex(), in_flight=sender.in_flight)
+                        head = await verifier.client.head()
+                        await self._responder.claim_reward(f"at-{head.hash.hex()[:16]}")
                         await trio.sleep_forever()
                 except Temporary as error:
                     log.error("watchtower_unarmed", reason=str(error), what_to_do="check l1.rpc: no proof can be sent")

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 from msgspec.structs import replace as replace_struct
 
 from node.config import Config
+from node.errors import Critical
 from node.l1.keys import LocalSigner
 from node.rpc.client import HttpClient
 from node.service import run_verifier
 from node.stf.types import BUY, SELL
+from node.storage.kv import StorageError
 from prover import service
 from sequencer import service as sequencer
 from sequencer.strikes import Strike
@@ -113,3 +116,72 @@ async def test_villains_fall_and_the_chain_goes_on(tmp_path: Path) -> None:
             await wait_for(lambda: world.view("reward_of", signer.address), lambda reward: reward == 0)
         for strike in done:
             print(f"{strike.kind}: {strike.gas:,} gas, {strike.calldata_bytes:,} bytes, {strike.seconds} s")
+
+
+async def test_a_watchtower_that_only_watches_raises_the_alarm_and_a_defender_takes_over(tmp_path: Path) -> None:
+    async with deployed(tmp_path, PATIENT) as world, villainous(world, ("wrong-root-last",)) as trader:
+        signer = world.chain.signer(WATCHTOWER)
+        await open_accounts(world, trader)
+        async with watching(world, None, "watch") as tower:
+            found = await wait_for(partial(proofs, tower), lambda found: found and found[0]["leaves"] > 0)
+            assert found[0]["outcome"] is None
+            assert (await tower.call("al_status"))["batches"]["disputed"]["batch"] == found[0]["batch"]
+        assert await world.chain.client.nonce(signer.address) == 0
+        async with watching(world, signer) as tower:
+            await wait_for(partial(proofs, tower), lambda found: found and found[0]["outcome"] == "proven")
+        (strike,) = await wait_for(lambda: strikes(world), lambda done: done)
+        assert strike.l1_transactions == 1
+
+
+async def test_a_restart_in_the_middle_sends_nothing_twice(tmp_path: Path) -> None:
+    """The proof is published, L1 does not mine, the watchtower dies and comes back: one transaction in all."""
+    async with deployed(tmp_path, PATIENT) as world, villainous(world, ("credit-from-nothing",)) as trader:
+        signer = world.chain.signer(WATCHTOWER)
+        await open_accounts(world, trader)
+        async with watching(world, None, "watch", "scout") as scout:
+            await wait_for(partial(proofs, scout), lambda found: found)
+        await world.chain.automine(False)
+        await world.chain.rpc("evm_setIntervalMining", 0)
+        for _ in range(2):
+            async with watching(world, signer) as tower:
+                await wait_for(partial(proofs, tower), lambda found: found)
+                await wait_for(lambda: world.chain.client.nonce(signer.address, block="pending"), lambda n: n == 1)
+        await world.chain.rpc("evm_setIntervalMining", 1)
+        async with watching(world, signer) as tower:
+            (strike,) = await wait_for(lambda: strikes(world), lambda done: done)
+            assert strike.l1_transactions == 1
+            await wait_for(partial(proofs, tower), lambda found: all(a["outcome"] == "proven" for a in found))
+
+
+async def test_two_watchtowers_one_reward(tmp_path: Path) -> None:
+    async with deployed(tmp_path, PATIENT) as world:
+        first, second = world.chain.signer(WATCHTOWER), world.chain.signer(WATCHTOWER + 1)
+        async with (
+            watching(world, first, name="one") as one, watching(world, second, name="two") as two,
+            villainous(world, ("hidden-order", "lying-header-totals")) as trader,
+        ):
+            await open_accounts(world, trader)
+            await trade(world, trader)
+            await wait_for(lambda: strikes(world), lambda done: len(done) == 2, seconds=60)
+            for tower in (one, two):
+                await wait_for(
+                    partial(proofs, tower), lambda found: len(found) == 2 and all(a["outcome"] for a in found))
+            outcomes = [sorted(a["outcome"] for a in pair)
+                        for pair in zip(await proofs(one), await proofs(two), strict=True)]
+            assert all(pair[-1] == "proven" for pair in outcomes), outcomes
+            assert all(pair[0] == "gone" for pair in outcomes), outcomes
+
+
+async def test_a_second_copy_is_refused(tmp_path: Path) -> None:
+    async with deployed(tmp_path, PATIENT) as world:
+        signer = world.chain.signer(WATCHTOWER)
+        async with watching(world, signer):
+            with pytest.RaisesGroup(StorageError, flatten_subgroups=True):
+                async with watching(world, signer):
+                    raise AssertionError("two watchtowers run on one folder")
+
+
+async def test_defending_needs_a_key(tmp_path: Path) -> None:
+    async with deployed(tmp_path, PATIENT) as world:
+        with pytest.raises(Critical, match="ANCHORLINE_WATCHTOWER_KEY"):
+            await service.run(watching_config(world, "tower", "defend"), None)

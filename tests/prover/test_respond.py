@@ -1,0 +1,225 @@
+"""What a responder does when L1 is away, refuses, forgets, or was faster: with fakes, on a clock that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+import structlog
+import trio
+from eth_abi.abi import encode
+from structlog.testing import capture_logs
+
+from node.derive.replay import Fraud, PostedBatch
+from node.errors import Temporary
+from node.l1 import bindings
+from node.l1.sender import Intent, TxReverted
+from node.l1.types import CallReverted, L1Receipt
+from node.metrics import Metrics
+from node.stf.commitments import BatchHeader, genesis_header, header_hash
+from node.stf.trie import MemoryTrie
+from prover.proof import Evidence, Proof
+from prover.respond import LOUD_AFTER, NAMES_MAX, OVERTIME_S, Answer, Court, Responder
+
+ROLLUP, VERIFIER, ACCOUNT = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
+WINDOW_S = 3_600
+TRUE_ROOT = b"\x07" * 32
+GENESIS = genesis_header(b"\x05" * 32, [0] * 6)
+HEADER = BatchHeader(1, header_hash(GENESIS), 1, 0, bytes(32), 1, bytes(32), b"\x06" * 32, (0,) * 6, 1, bytes(20))
+
+
+@dataclass
+class FakeL1:
+    """Answers the dry run, ``header_hash`` and ``reward_of``; any of them may be scripted to fail."""
+
+    dry_run: Callable[[], bytes] = lambda: TRUE_ROOT
+    stored: bytes = header_hash(HEADER)
+    away: int = 0  # calls that find nobody
+
+    async def call(self, to: bytes, data: bytes, *, sender: bytes | None = None) -> bytes:
+        if self.away:
+            self.away -= 1
+            raise Temporary("L1 node does not answer eth_call")
+        if to == VERIFIER:
+            return self.dry_run()
+        if data[:4] == bindings.selector("header_hash"):
+            return self.stored
+        assert data[:4] == bindings.selector("reward_of")
+        return encode(["uint256"], [0])
+
+
+@dataclass
+class FakeSender:
+    """Remembers ids as the journal does; ``outcomes`` are what a send of each comes to (default: mined)."""
+
+    outcomes: dict[str, Callable[[], Awaitable[L1Receipt]]] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    address: bytes = ACCOUNT
+    in_flight: int = 0
+
+    def known(self, intent_id: str) -> bool:
+        return intent_id in self.sent
+
+    async def send(self, intent: Intent) -> L1Receipt:
+        if intent.id not in self.sent:
+            self.sent.append(intent.id)
+        outcome = self.outcomes.get(intent.id)
+        return receipt(True) if outcome is None else await outcome()
+
+
+def receipt(success: bool) -> L1Receipt:
+    return L1Receipt(b"\x09" * 32, success, 7, bytes(32), 1_000_000, 1, None, ())
+
+
+def reverting(name: str) -> Callable[[], Awaitable[L1Receipt]]:
+    async def outcome() -> L1Receipt:
+        raise TxReverted(name, receipt(False), "out of gas")
+
+    return outcome
+
+
+def refusing(reason: str) -> Callable[[], bytes]:
+    def dry_run() -> bytes:
+        raise CallReverted(reason, b"")
+
+    return dry_run
+
+
+@dataclass
+class Scene:
+    l1: FakeL1 = field(default_factory=FakeL1)
+    sender: FakeSender = field(default_factory=FakeSender)
+    is_open: bool = True
+
+    async def respond(self) -> Answer:
+        batch = PostedBatch(HEADER, (b"chunk",), (HEADER.post_root,), bytes(32), 5)
+        evidence = Evidence(batch, GENESIS, MemoryTrie(), bytes(32), lambda number: None)
+        proof = Proof(Fraud.ROOT, 0, b"calldata", TRUE_ROOT, 3, 500)
+        answer = Answer(evidence.name, 1, proof.kind.value, 0, "chunk 0 leads elsewhere")
+        court = Court(ROLLUP, VERIFIER, WINDOW_S)
+        responder = Responder(self.l1, self.sender, court, Metrics("watchtower", "test"), pause_s=1)  # type: ignore[arg-type]
+        await responder.respond(evidence, proof, answer, lambda: self.is_open)
+        return answer
+
+    @property
+    def name(self) -> str:
+        return f"fraud-1-{header_hash(HEADER).hex()}"
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> None:
+    structlog.reset_defaults()
+
+
+async def test_a_proof_is_sent_once(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene()
+    answer = await scene.respond()
+    assert (answer.outcome, answer.gas, answer.attempts) == ("proven", 1_000_000, 1)
+    assert scene.sender.sent == [scene.name]
+
+
+async def test_an_l1_that_is_away_is_waited_for_loudly(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene(FakeL1(away=5))
+    with capture_logs() as logs:
+        answer = await scene.respond()
+    assert (answer.outcome, answer.attempts) == ("proven", 6)
+    delayed = [entry["log_level"] for entry in logs if entry["event"] == "proof_delayed"]
+    assert delayed == ["warning"] * (LOUD_AFTER - 1) + ["error"] * (6 - LOUD_AFTER)
+    assert answer.seconds < 60
+
+
+async def test_an_l1_that_never_comes_back_is_given_up_after_the_window(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene(FakeL1(away=10**9))
+    answer = await scene.respond()
+    assert answer.outcome == "late"
+    assert WINDOW_S + OVERTIME_S <= answer.seconds < WINDOW_S + OVERTIME_S + 60
+    assert scene.sender.sent == []
+
+
+async def test_what_somebody_else_has_proven_costs_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene(FakeL1(refusing("HEADER: not the stored one"), stored=bytes(32)))
+
+    async def follow() -> None:
+        await trio.sleep(10)
+        scene.is_open = False
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        answer = await scene.respond()
+    assert answer.outcome == "gone"
+    assert 10 <= answer.seconds < 60
+    assert scene.sender.sent == []
+
+
+@pytest.mark.parametrize("reason", ["NO_FRAUD: the claimed root is right", "BAD_WITNESS: not the old root", "HEADER"])
+async def test_a_refused_proof_is_never_sent_and_never_forgotten(
+    autojump_clock: trio.testing.MockClock, reason: str
+) -> None:
+    """The batch stands and L1 would refuse: wrong or behind, the node is asked again until the window is over."""
+    scene = Scene(FakeL1(refusing(reason)))
+    with capture_logs() as logs:
+        answer = await scene.respond()
+    assert answer.outcome == "late"
+    assert scene.sender.sent == []
+    assert [entry for entry in logs if entry["log_level"] == "critical"], "and somebody must be told"
+
+
+async def test_after_the_window_nothing_is_sent(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene(FakeL1(refusing("FINAL: the challenge window has passed")))
+    answer = await scene.respond()
+    assert (answer.outcome, answer.attempts, scene.sender.sent) == ("late", 1, [])
+
+
+async def test_a_proof_that_was_mined_and_failed_is_sent_again_under_a_new_name(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scene = Scene()
+    scene.sender.outcomes = {scene.name: reverting(scene.name)}
+    answer = await scene.respond()
+    assert answer.outcome == "proven"
+    assert scene.sender.sent == [scene.name, f"{scene.name}#2"]
+
+
+async def test_a_proof_that_always_fails_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene()
+    names = [scene.name, *(f"{scene.name}#{number}" for number in range(2, NAMES_MAX + 1))]
+    scene.sender.outcomes = {name: reverting(name) for name in names}
+    with capture_logs() as logs:
+        answer = await scene.respond()
+    assert answer.outcome == "failed"
+    assert scene.sender.sent == names
+    assert "proof_failed" in {entry["event"] for entry in logs}
+
+
+async def test_a_proof_that_failed_because_another_was_first_is_no_failure(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scene = Scene(FakeL1(stored=bytes(32)))
+    scene.sender.outcomes = {scene.name: reverting(scene.name)}
+    answer = await scene.respond()
+    assert (answer.outcome, scene.sender.sent) == ("gone", [scene.name])
+
+
+async def test_a_confirmed_proof_that_a_reorganisation_took_is_sent_anew(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scene = Scene()
+
+    async def forgotten() -> L1Receipt:
+        raise Temporary("L1 node does not know the transaction, which was confirmed; it may be behind")
+
+    scene.sender.sent.append(scene.name)
+    scene.sender.outcomes = {scene.name: forgotten}
+    answer = await scene.respond()
+    assert answer.outcome == "proven"
+    assert scene.sender.sent == [scene.name, f"{scene.name}#2"]
+
+
+async def test_an_l1_that_finds_a_third_root_is_reported_and_used(autojump_clock: trio.testing.MockClock) -> None:
+    """The batch falls either way; that two implementations differ must be known."""
+    scene = Scene(FakeL1(lambda: b"\x08" * 32))
+    with capture_logs() as logs:
+        answer = await scene.respond()
+    assert answer.outcome == "proven"
+    assert "twins_differ" in {entry["event"] for entry in logs if entry["log_level"] == "critical"}
