@@ -20,7 +20,9 @@ Service = Callable[..., Awaitable[None]]
 _DEFAULT = Config()
 
 
-def sequencer(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:
+def sequencer(
+    *, config: Flat = _DEFAULT, config_file: ConfigFile = None, villain: list[str] | None = None, json: bool = False
+) -> None:
     """Order, execute and promise transactions; post batches to L1.
 
     Keys: ANCHORLINE_SEQUENCER_KEY (or sequencer.keystore and ANCHORLINE_SEQUENCER_PASSWORD) signs promises,
@@ -30,6 +32,8 @@ def sequencer(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: 
     ----------
     config_file
         TOML file with any of these keys; flags and the environment win over it.
+    villain
+        For development networks: post a wrong batch of this kind before an honest one, and lose the bond for it.
     json
         Print one JSON object when the service is up.
     """
@@ -39,7 +43,8 @@ def sequencer(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: 
 
     promiser = role_signer("sequencer", config.sequencer.keystore)
     poster = role_signer("batcher", config.batcher.keystore)
-    _serve("sequencer", config, json, lambda **ready: service.run(config, promiser, poster, **ready))
+    kinds = tuple(villain or ())
+    _serve("sequencer", config, json, lambda **ready: service.run(config, promiser, poster, villains=kinds, **ready))
 
 
 def verifier(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:

@@ -1,0 +1,75 @@
+"""Liquidating: looks at every account in turn, and reduces those under their maintenance margin.
+
+Anyone may send Liquidate; the rules decide. One round looks at ROUND_MAX accounts at most, the next goes on after them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+import trio
+
+from node.rpc.methods.shapes import AccountInfo
+from node.sdk.client import Client
+from node.sdk.errors import AnchorlineError
+
+log = structlog.get_logger("liquidator")
+
+ROUND_MAX: Final = 500
+SLICES_MAX: Final = 16  # Liquidates sent for one account in one round
+
+
+class Liquidator:
+    """See the module."""
+
+    def __init__(self, client: Client, *, period_s: float = 1.0) -> None:
+        self._client = client
+        self._period_s = period_s
+        self._next = 1
+        self.liquidations = 0
+
+    async def run(self) -> None:
+        """Look for ever; failures of the connection are waited out."""
+        while True:
+            try:
+                await self.round()
+            except AnchorlineError as error:
+                log.warning("round_failed", reason=str(error))
+            await trio.sleep(self._period_s)
+
+    async def round(self) -> int:
+        """Look at the next accounts; returns how many Liquidates did something."""
+        accounts = (await self._client.status())["accounts"]
+        done = 0
+        for _ in range(min(ROUND_MAX, accounts)):
+            if self._next > accounts:
+                self._next = 1
+            done += await self._look(self._next)
+            self._next += 1
+        return done
+
+    async def _look(self, number: int) -> int:
+        done = 0
+        for _ in range(SLICES_MAX):
+            row = await self._client.account(number)
+            market = worst(row)
+            if market is None:
+                break
+            try:
+                await self._client.call("al_liquidate", {"account": number, "market": market})
+            except AnchorlineError as error:
+                log.debug("liquidation_refused", account=number, market=market, reason=error.reason)
+                break
+            done += 1
+            self.liquidations += 1
+            log.info("account_liquidated", account=number, market=market, equity=row.equity)
+        return done
+
+
+def worst(row: AccountInfo) -> int | None:
+    """The market of the largest position of an account that may be liquidated; None for a healthy one."""
+    if row.equity >= row.maintenance or not row.prices_fresh:
+        return None
+    held = [position for position in row.positions if position.size]
+    return max(held, key=lambda position: abs(position.cost)).market if held else None
