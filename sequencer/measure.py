@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,9 @@ from sequencer.builder import Limits
 from sequencer.core import Core, wall_clock_ms
 from sequencer.requests import ActionsRequest, OracleRequest
 
-DOMAIN: Final = encoding.domain_separator(1, 1)
+CHAIN_ID: Final = 1
+ROLLUP: Final = 1
+DOMAIN: Final = encoding.domain_separator(CHAIN_ID, ROLLUP)
 MARK: Final = 600_000
 TRADERS: Final = 64
 THREADS: Final = 2
@@ -56,7 +59,7 @@ def address_of(key: PrivateKey) -> bytes:
     return keccak(key.public_key.format(compressed=False)[1:])[12:]
 
 
-def recover_ceiling(seconds: float = 1.0) -> float:
+def recover_ceiling(seconds: float = 1.0, threads: int = THREADS) -> float:
     """Signatures recovered to addresses per second, by as many threads as the sequencer uses."""
     key = key_of("ceiling")
     digests = [keccak(index.to_bytes(4, "big")) for index in range(256)]
@@ -71,8 +74,8 @@ def recover_ceiling(seconds: float = 1.0) -> float:
         return count
 
     begun = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as pool:
-        counts = list(pool.map(recover_all, [begun + seconds] * THREADS))
+    with ThreadPoolExecutor(threads) as pool:
+        counts = list(pool.map(recover_all, [begun + seconds] * threads))
     return sum(counts) / (time.perf_counter() - begun)
 
 
@@ -105,7 +108,7 @@ def open_core(folder: Path) -> Core:
     """A sequencer with one market, three publishers and TRADERS rich accounts waiting in its inbox."""
     signer = LocalSigner(keccak(b"measured sequencer"))
     core = Core(open_kv(folder / "db"), folder / "log", DOMAIN, signer, Limits(), epoch=1, group_ms=0)
-    for number, message in enumerate(_inbox()):
+    for number, message in enumerate(make_inbox()):
         core.add_message(number, message)
     while core.builder.cursor < core.builder.next_message:
         core.builder.tick()
@@ -113,9 +116,9 @@ def open_core(folder: Path) -> Core:
     return core
 
 
-def make_requests(count: int, listed: int, rng: random.Random) -> list[ActionsRequest]:
+def make_requests(count: int, listed: int, rng: random.Random, domain: bytes = DOMAIN) -> list[ActionsRequest]:
     """Signed requests of random traders, valid for ten minutes."""
-    encoding.set_domain(DOMAIN)
+    encoding.set_domain(domain)
     keys = [key_of(f"trader {index}") for index in range(TRADERS)]
     now = wall_clock_ms()
     found = []
@@ -135,30 +138,25 @@ def make_requests(count: int, listed: int, rng: random.Random) -> list[ActionsRe
 async def _offer_all(core: Core, load: Sequence[ActionsRequest], in_flight: int) -> list[float]:
     """Offer everything with a bounded number in flight; seconds from offer to promise of each."""
     latencies: list[float] = []
-    room = trio.Semaphore(in_flight)
+    answered = trio.Event()
 
-    def answered(begun: float) -> Callable[[Any], None]:
-        def done(_result: Any) -> None:
-            latencies.append(time.perf_counter() - begun)
-            room.release()
+    def note(begun: float, _result: Any) -> None:
+        latencies.append(time.perf_counter() - begun)
+        answered.set()
 
-        return done
-
-    for request in load:
-        await room.acquire()
-        core.ingress.offer(request, 0).on_done(answered(time.perf_counter()))
-    for _ in range(in_flight):
-        await room.acquire()
+    for index, request in enumerate(load):
+        while index - len(latencies) >= in_flight:
+            answered = trio.Event()
+            await answered.wait()
+        core.ingress.offer(request, 0).on_done(partial(note, time.perf_counter()))
+    while len(latencies) < len(load):
+        answered = trio.Event()
+        await answered.wait()
     return latencies
 
 
 async def _prices(core: Core) -> None:
-    now = wall_clock_ms()
-    load = []
-    for slot in range(3):
-        request = OracleRequest(slot, now - 1, [0], [MARK], 0, 0)
-        request.r, request.vs = _split(_sign(key_of(f"publisher {slot}"), request.digest()))
-        load.append(request)
+    load = make_prices()
     done = trio.Event()
     waiting = len(load)
 
@@ -173,7 +171,8 @@ async def _prices(core: Core) -> None:
     await done.wait()
 
 
-def _inbox() -> list[bytes]:
+def make_inbox() -> list[bytes]:
+    """Messages that create the market, its publishers and the traders' accounts."""
     seconds = wall_clock_ms() // 1_000 - 10
     market = MarketSpec(0, "BTC-USD", stale_ms=600_000, oi_cap=50_000_000)
     bodies = [bytes((CONFIGURE_MARKET,)) + market.message()]

@@ -22,6 +22,7 @@ import msgspec
 import trio
 
 from node.cli.output import STOP_WITH_STDIN, UserError, run_async
+from node.l1.deployment import MarketSpec
 from node.stf import encoding
 
 CHAIN_ID: Final = 901
@@ -36,6 +37,8 @@ class Spec(msgspec.Struct):
     datadir: str
     key: str
     messages: list[str]
+    chain_id: int = CHAIN_ID
+    rollup: int = ROLLUP
     block_ms: int = 250
     block_bytes_max: int = 56_000
     group_commit_ms: int = 2
@@ -61,12 +64,12 @@ def message(kind: int, payload: bytes) -> bytes:
     return bytes((kind,)) + bytes(20) + int(time.time()).to_bytes(8, "big") + payload
 
 
-def market_message(market: int, *, oi_cap: int, tick_value: int = 1, fees: tuple[int, int] = (0, 0)) -> bytes:
+def market_message(market: int, *, oi_cap: int) -> bytes:
     """An admin message that opens a market with hardly any bounds: for flow that was recorded elsewhere."""
-    fields = (
-        (1, 1), (market, 2), (tick_value, 4), (1, 4), (1, 4), (1, 4), (1, 4), (0, 8), (2**32 - 1, 4), (oi_cap, 8),
-        (0, 8), (fees[0], 4), (fees[1], 4), (0, 4), (999_999, 4), (3, 1), (1, 1))
-    return message(6, b"".join(value.to_bytes(size, "big") for value, size in fields))
+    spec = MarketSpec(
+        market, "TAPE", tick_value=1, mm_base=1, mm_cap=1, im_base=1, im_cap=1, impact=0, stale_ms=2**32 - 1,
+        oi_cap=oi_cap, min_notional=0, taker_fee=0, maker_fee=0, penalty=0, band=999_999, quorum=3)
+    return message(6, b"\x01" + spec.message())
 
 
 def publisher_message(market: int, slot: int, publisher: bytes) -> bytes:
@@ -83,10 +86,12 @@ def deposit_message(owner: bytes, amount: int) -> bytes:
 
 
 @asynccontextmanager
-async def solo(messages: Iterable[bytes], *, block_ms: int = 250) -> AsyncIterator[Place]:
+async def solo(
+    messages: Iterable[bytes], *, chain_id: int = CHAIN_ID, rollup: int = ROLLUP,
+) -> AsyncIterator[Place]:
     """A running one, with its data in a temporary folder. Raises UserError when it does not start."""
     with tempfile.TemporaryDirectory(prefix="anchorline-solo-") as folder:
-        spec = Spec(folder, os.urandom(32).hex(), [item.hex() for item in messages], block_ms)
+        spec = Spec(folder, os.urandom(32).hex(), [item.hex() for item in messages], chain_id, rollup)
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "node.cli.solo"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env=os.environ | {"ETH_HASH_BACKEND": "pysha3", STOP_WITH_STDIN: "1"})
@@ -134,17 +139,20 @@ async def serve(spec: Spec) -> None:
 
     kv = open_kv(Path(spec.datadir) / "db")
     core = Core(
-        kv, Path(spec.datadir) / "log", domain(), LocalSigner(bytes.fromhex(spec.key)),
-        Limits(spec.block_ms, spec.block_bytes_max), epoch=1, group_ms=spec.group_commit_ms)
+        kv, Path(spec.datadir) / "log", encoding.domain_separator(spec.chain_id, spec.rollup),
+        LocalSigner(bytes.fromhex(spec.key)), Limits(spec.block_ms, spec.block_bytes_max), epoch=1,
+        group_ms=spec.group_commit_ms)
     try:
         for number, item in enumerate(spec.messages):
             core.add_message(number, bytes.fromhex(item))
         registry = Registry("Anchorline sequencer without L1", CLIENT_VERSION)
-        node = Node("sequencer", core.chain, core.builder.engine, f"0x{ROLLUP:040x}", CHAIN_ID)
+        node = Node("sequencer", core.chain, core.builder.engine, f"0x{spec.rollup:040x}", spec.chain_id)
         Reads(node).register(registry)
         Eth(node).register(registry)
         Submissions(core.ingress, core.chain).register(registry)
-        core.builder.tick()
+        while core.builder.cursor < core.builder.next_message:
+            core.builder.tick()
+            core.builder.seal()
         async with trio.open_nursery() as nursery:
             await nursery.start(core.run)
             bound = await nursery.start(partial(serve_rpc, RpcConfig(port=0), registry))

@@ -1,4 +1,4 @@
-"""``anchorline replay --local`` over a synthetic tape: a real sequencer process, the public RPC, each fill as planned."""
+"""``anchorline replay --local`` over a synthetic tape: a real sequencer process, its public RPC, fills as planned."""
 
 from __future__ import annotations
 
