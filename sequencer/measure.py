@@ -135,6 +135,18 @@ def make_requests(count: int, listed: int, rng: random.Random, domain: bytes = D
     return found
 
 
+def make_prices(domain: bytes = DOMAIN) -> list[OracleRequest]:
+    """The market's price, signed by each of its publishers."""
+    encoding.set_domain(domain)
+    now = wall_clock_ms()
+    load = []
+    for slot in range(3):
+        request = OracleRequest(slot, now - 1, [0], [MARK], 0, 0)
+        request.r, request.vs = _split(_sign(key_of(f"publisher {slot}"), request.digest()))
+        load.append(request)
+    return load
+
+
 async def _offer_all(core: Core, load: Sequence[ActionsRequest], in_flight: int) -> list[float]:
     """Offer everything with a bounded number in flight; seconds from offer to promise of each."""
     latencies: list[float] = []
