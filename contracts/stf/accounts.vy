@@ -78,9 +78,9 @@ def set_key(account: uint256, slot: uint256, key_address: uint256, expiry: uint2
 
 @internal
 def deposit(account: uint256, owner: uint256, amount: uint256) -> uint256:
-    """@notice Credits a deposit; opens an account for the owner if none is named or the named one does not exist."""
+    """@notice Credits a deposit; opens an account for the owner unless the named one is the owner's."""
     target: uint256 = account
-    if not state.account_exists(account):
+    if not state.account_exists(account) or (state.get_key(account, 0)).address != owner:
         target = state.open_account(owner)
     state.add_collateral(target, convert(amount, int256))
     state.add_deposits(amount)

@@ -162,13 +162,15 @@ def run(market: uint256, order: types.Pending, steps_max: uint256) -> (uint256, 
     steps: uint256 = steps_max
     status: uint256 = types.OK
     waiting: bool = False
-    health: types.Terms = margin.health(taker.account)
+    health: types.Terms = empty(types.Terms)
     for _: uint256 in range(steps_max + 1, bound=params.MATCH_STEPS + 1):
         if taker.lots == 0 or not self.crosses(market, taker.side, taker.price):
             break
         if steps == 0:
             waiting = True
             break
+        if steps == steps_max:
+            health = margin.health(taker.account)
         steps -= 1
         state.spend_work(params.WORK_STEP)
         taker, health, status = self.visit(market, taker, health)
@@ -289,17 +291,21 @@ def check_taker(
         return new, change, health, types.TOO_LARGE
     after: types.Terms = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    if taker.tif != types.LIQUIDATION and not margin.taker_may(health, after, accounts.falls(old.size, signed)):
+    may: bool = margin.liquidation_may(health, after)
+    if taker.tif != types.LIQUIDATION:
+        may = margin.taker_may(health, after, accounts.falls(old.size, signed))
+    if not may:
         return new, change, health, types.INSUFFICIENT_MARGIN
     return new, change, after, types.OK
 
 
 @internal
 def exceeds_cap(market: uint256, size: int256, lots: int256) -> bool:
-    """@notice Whether a fill could lift open interest beyond the cap: counted as if the maker only opened."""
-    if abs(size + lots) <= abs(size):
-        return False
-    return state.get_open_interest(market) + convert(abs(lots), uint256) > state.get_market(market).oi_cap
+    """@notice Whether a fill could lift open interest beyond the cap: by what the taker opens, if the maker only opens too."""
+    opened: uint256 = convert(abs(lots), uint256)
+    if size != 0 and (size > 0) != (lots > 0):
+        opened = convert(max(0, abs(lots) - abs(size)), uint256)
+    return opened != 0 and state.get_open_interest(market) + opened > state.get_market(market).oi_cap
 
 
 @internal

@@ -29,8 +29,6 @@ def liquidate(account: uint256, market: uint256) -> uint256:
     if status != types.OK:
         return status
     health: types.Terms = margin.health(account)
-    if health.stale != 0:
-        return types.STALE_PRICE
     if health.equity >= health.maintenance:
         return types.NOT_LIQUIDATABLE
     book.cancel_all(account, market)

@@ -112,6 +112,18 @@ def maker_may(before: types.Terms, after: types.Terms, falls: bool) -> bool:
 
 @pure
 @internal
+def liquidation_may(before: types.Terms, after: types.Terms) -> bool:
+    """
+    @notice Fill check of a liquidation: the account gets no worse; once its equity is below zero, the fill loses at most
+            the maintenance that it releases. So no fill takes a solvent account into debt, whatever the book holds.
+    """
+    if before.equity >= 0:
+        return self.improves(before, after, True)
+    return unsafe_sub(before.equity, after.equity) <= unsafe_sub(before.maintenance, after.maintenance)
+
+
+@pure
+@internal
 def improves(before: types.Terms, after: types.Terms, falls: bool) -> bool:
     """@notice |size| falls, equity stays >= 0 and covers no smaller share of maintenance: E' * M >= E * M'."""
     if not falls or after.equity < 0:

@@ -76,8 +76,13 @@ def set_key(account: int, slot: int, address: int, expiry: int) -> Status:
 
 
 def deposit(account: int, owner: int, amount: int) -> int:
-    """Credit a deposit; opens an account for the owner if none is named or the named one does not exist."""
-    target = account if state.account_exists(account) else state.open_account(owner)
+    """Credit a deposit; opens an account for the owner unless the named one is the owner's.
+
+    Ids are given in the order of L1's messages, which a reorganisation may change: it must not give money away.
+    """
+    target = account
+    if not state.account_exists(account) or state.get_key(account, 0).address != owner:
+        target = state.open_account(owner)
     state.add_collateral(target, amount)
     state.add_deposits(amount)
     return target

@@ -153,17 +153,20 @@ def resume(market: int, steps: int) -> Status:
     return status
 
 
-def run(market: int, taker: Pending, steps: int) -> tuple[Status, int]:
+def run(market: int, taker: Pending, steps_max: int) -> tuple[Status, int]:
     """Match an order that counts as open, then rest it, keep it pending, or drop what is left."""
+    steps = steps_max
     status = Status.OK
     waiting = False
-    health = margin.health(taker.account)
-    for _ in range(steps + 1):
+    health = Terms()
+    for _ in range(steps_max + 1):
         if taker.lots == 0 or not crosses(market, taker.side, taker.price):
             break
         if steps == 0:
             waiting = True
             break
+        if steps == steps_max:
+            health = margin.health(taker.account)
         steps -= 1
         state.spend_work(WORK_STEP)
         taker, health, status = visit(market, taker, health)
@@ -251,16 +254,20 @@ def check_taker(
         return new, change, health, Status.TOO_LARGE
     after = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    if taker.tif != LIQUIDATION and not margin.taker_may(health, after, accounts.falls(old.size, signed)):
+    may = margin.liquidation_may(health, after)
+    if taker.tif != LIQUIDATION:
+        may = margin.taker_may(health, after, accounts.falls(old.size, signed))
+    if not may:
         return new, change, health, Status.INSUFFICIENT_MARGIN
     return new, change, after, Status.OK
 
 
 def exceeds_cap(market: int, size: int, lots: int) -> bool:
-    """Whether a fill could lift open interest beyond the cap: counted as if the maker only opened."""
-    if abs(size + lots) <= abs(size):
-        return False
-    return state.get_open_interest(market) + abs(lots) > state.get_market(market).oi_cap
+    """Whether a fill could lift open interest beyond the cap: by what the taker opens, if the maker only opens too."""
+    opened = abs(lots)
+    if size != 0 and (size > 0) != (lots > 0):
+        opened = max(0, abs(lots) - abs(size))
+    return opened != 0 and state.get_open_interest(market) + opened > state.get_market(market).oi_cap
 
 
 def check_maker(

@@ -2,7 +2,7 @@
 
     message = kind:1 sender:20 l1_time:8 (seconds) payload
 
-    deposit   account:4 owner:20 amount:8        (account 0, or one that does not exist, opens an account for the owner)
+    deposit   account:4 owner:20 amount:8        (an account that is not the owner's, as 0 is, opens one for the owner)
     forced    one transaction, with times relative to 0
     anchor    batch:8 l2_time:8        rollback  batch:8 l2_time:8
     admin     1 market:2 tick_value:4 mm_base:4 mm_cap:4 im_base:4 im_cap:4 impact:8 stale_ms:4 oi_cap:8

@@ -1,10 +1,15 @@
 """Liquidation of accounts under maintenance margin.
 
 Anyone may ask for it. The account's orders in the market are killed, then a slice of the position is closed by an
-immediate order against the book, no worse than the market's band around the mark. The penalty goes to the market's
+immediate order against the book, no worse than the market's band around the mark, and fill by fill no worse than the
+account bears: E' * M >= E * M' and E' >= 0 while E >= 0, then E - E' <= M - M'. Otherwise whoever is alone in the book
+could liquidate an account into debt, and take from all others what it never had. The penalty goes to the market's
 insurance and never makes an improving reduction worse:
 
     penalty <= max(0, E' - div_up(E * M', M)),   E, M before and E', M' after the fills
+
+The market itself must have a fresh price. The account's other markets count at their last mark: a stale market never
+shields an account.
 """
 
 from node.stf import accounts, book, margin, oracle, state
@@ -19,8 +24,6 @@ def liquidate(account: int, market: int) -> Status:
     if status != Status.OK:
         return status
     health = margin.health(account)
-    if health.stale != 0:
-        return Status.STALE_PRICE
     if health.equity >= health.maintenance:
         return Status.NOT_LIQUIDATABLE
     book.cancel_all(account, market)

@@ -92,6 +92,14 @@ def maker_may(before: Terms, after: Terms, falls: bool) -> bool:
     return after.equity >= after.maintenance or improves(before, after, falls)
 
 
+def liquidation_may(before: Terms, after: Terms) -> bool:
+    """Fill check of a liquidation: the account gets no worse; once its equity is below zero, the fill loses at most the
+    maintenance that it releases. So no fill takes a solvent account into debt, whatever the book holds."""
+    if before.equity >= 0:
+        return improves(before, after, True)
+    return before.equity - after.equity <= before.maintenance - after.maintenance
+
+
 def improves(before: Terms, after: Terms, falls: bool) -> bool:
     """|size| falls, equity stays >= 0 and covers no smaller share of maintenance: E' * M >= E * M'."""
     if not falls or after.equity < 0:

@@ -1,4 +1,4 @@
-"""Attempts to have an honest batch dropped: too little gas, traces of an earlier proof, other encodings of the evidence."""
+"""Attempts to have an honest batch dropped: too little gas, traces of an earlier proof, other encodings of evidence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def posted(scene: tuple[RollupWorld, Posted, object]) -> Posted:
 
 @pytest.mark.parametrize("index", [1, 3])
 def test_starving_a_proof_of_gas_proves_nothing(world: RollupWorld, posted: Posted, index: int) -> None:
-    """ecrecover answers like a bad signature when it runs out of gas: no gas limit may let the rest go on after that."""
+    """ecrecover out of gas answers as if the signature were bad: no gas limit may let the rest go on after that."""
     data = world.proof(posted, index)
     enough = 0
     for gas in [*range(200_000, 2_200_000, 2_000), TX_GAS_MAX]:

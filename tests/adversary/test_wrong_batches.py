@@ -1,4 +1,4 @@
-"""Batches that L1 accepts and that are hard to disprove: each must fall in one transaction of at most 16.7M gas, 128 KB."""
+"""Batches that L1 accepts and that are hard to disprove: each must fall in one transaction of 16.7M gas and 128 KB."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_account_under_maintenance_is_reduced() -> None:
     carol = world.deposit("carol", 400_000_000)
     world.actions(alice, sell(0, 600_000, 1_000))
     assert world.actions(carol, buy(0, 600_000, 1_000)).action_statuses == [Status.OK]
-    world.actions(bob, buy(0, 559_000, 5_000))
+    world.actions(bob, buy(0, 562_000, 5_000))
     assert world.run(encoding.write_liquidate(carol, 0)).status == Status.NOT_LIQUIDATABLE
     world.price({0: 570_000})
     receipt = world.run(encoding.write_liquidate(carol, 0))
