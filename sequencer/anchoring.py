@@ -12,6 +12,7 @@ Back-pressure: ``closed`` refuses new orders while the oldest un-anchored block 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -35,6 +36,7 @@ from sequencer.batcher import intent_id, new_record, parent_header, plan_batch, 
 log = structlog.get_logger("anchoring")
 
 BACKOFF_MAX_S: Final = 30.0
+SIZES_MAX: Final = 100_000
 ADOPT_MAX: Final = 1_000  # batches adopted from L1 in one round
 
 
@@ -58,12 +60,14 @@ class Anchor:
         self._now_ms = now_ms
         self._metrics = metrics
         self._oldest_ms = -1  # time of the oldest block that waits for L1, -1: none does
+        self._sizes: deque[tuple[int, int]] = deque(maxlen=SIZES_MAX)  # bytes of blocks that wait, by number
         self.head: L1Block | None = None
 
     def notify(self, sealed: SealedBlock) -> None:
         """A block was sealed: from now on it waits for L1."""
         if self._oldest_ms < 0:
             self._oldest_ms = sealed.block.header.time
+        self._sizes.append((sealed.block.header.number, sealed.block.size))
 
     def safe_block(self) -> int:
         """The last block that L1 has."""
@@ -241,12 +245,12 @@ class Anchor:
         first = self.safe_block() + 1
         oldest = self._chain.header(first)
         self._oldest_ms = -1 if oldest is None else oldest.time
+        while self._sizes and self._sizes[0][0] < first:
+            self._sizes.popleft()
         if self._metrics is None:
             return
         self._metrics.unanchored_seconds.set(0 if oldest is None else max(0, self._now_ms() - oldest.time) / 1_000)
-        sizes = [sum(len(chunk.data) for chunk in self._chain.chunks(number))
-                 for number in range(max(first, self._chain.head.number - 200), self._chain.head.number + 1)]
-        self._metrics.unanchored_bytes.set(sum(sizes))
+        self._metrics.unanchored_bytes.set(sum(size for _, size in self._sizes))
 
 
 def _posted_header(receipt: L1Receipt) -> BatchHeader:

@@ -70,6 +70,7 @@ class Feed:
         tip = self.heads.latest.number - self._confirmations
         last = min(tip, self._next + RANGE_MAX - 1)
         if last < self._next:
+            self.caught_up = True
             return False
         block = await self._client.block(last)
         logs = await self._client.logs(self._rollup, self._next, last, [bindings.topic("MessageEnqueued")])
@@ -77,7 +78,7 @@ class Feed:
             event = decode_event(item.topics, item.data)
             assert isinstance(event, MessageEnqueued), "the filter asks for this event only"
             self._check_consumed(event)
-            self._inbox.append(event.number, event.running_hash, event.message)
+            self._take(event)
             self._recent.append((event.number, item.block_number))
         del self._recent[:-10_000]
         self._check_missing(last)
@@ -88,6 +89,15 @@ class Feed:
         self._offer()
         self.caught_up = last == tip
         return True
+
+    def _take(self, event: MessageEnqueued) -> None:
+        """Append a message; one that an earlier run read may be read again, or be another one since."""
+        if event.number < self._inbox.count:
+            if self._inbox.message(event.number) == event.message:
+                return
+            self._inbox.truncate(event.number)
+            self._builder().drop_messages(event.number)
+        self._inbox.append(event.number, event.running_hash, event.message)
 
     def _rewind(self, ancestor: int) -> None:
         """L1 went back: what was read beyond the ancestor is read again."""
