@@ -34,7 +34,7 @@ log = structlog.get_logger("prover")
 TRIES_MAX: Final = 10_000
 BACKOFF_MAX_S: Final = 30.0
 LOUD_AFTER: Final = 3
-LOST_AFTER: Final = 10
+LOST_AFTER: Final = 5
 NAMES_MAX: Final = 3
 OVERTIME_S: Final = 600.0
 

@@ -10,6 +10,7 @@ from eth_hash.auto import keccak
 from node.derive.replay import Fraud
 from node.errors import Critical
 from node.l1.bindings import encode_post_batch
+from node.stf.commitments import inbox_hash, pack_position, unpack_position
 from node.stf.transition import INVALID_ROOT
 from prover.proof import finish, prove
 from sequencer.villains import KINDS, corrupt
@@ -153,3 +154,22 @@ def test_an_invalid_root_cannot_be_claimed(world: CourtWorld) -> None:
 def test_an_unknown_kind_is_named(world: CourtWorld) -> None:
     with pytest.raises(ValueError, match="no villain 'theft'"):
         corrupt("theft", world.batch(), world.context())
+
+
+async def test_a_chunk_that_takes_more_messages_than_it_has_room_for(world: CourtWorld) -> None:
+    """The message that did not fit is part of the proof: the contract must see that it would not."""
+    for _ in range(100):
+        world.do(world.operator, "deposit", 1, world.operator.address, 1_000_000)
+    honest = world.batch()
+    cursor = len(world.inbox)
+    place = replace(unpack_position(honest.globals[0]), inbox_cursor=cursor)
+    wrong = replace(
+        honest, chunks=(*honest.chunks, b"\x08" * 100), roots=(*honest.roots, keccak(b"all of them")),
+        inbox_cursor=cursor, inbox_hash=inbox_hash(world.inbox), globals=(pack_position(place), *honest.globals[1:]))
+    world.post_as(wrong, honest=False)
+    follower = Follower(world)
+    receipt = await disprove(world, follower)
+    assert follower.proof().kind == Fraud.INVALID
+    assert "no room" in follower.disputes[0].reason
+    assert world.rollup.call("head_number") == 1
+    print(f"too many messages: {receipt.gas_used:,} gas, {len(follower.proof().calldata):,} bytes of calldata")
