@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from node.derive.blocks import Outcome
 from node.derive.chain import Chain, ExecutedChunk, SealedBlock
 from node.errors import Critical
@@ -38,6 +36,7 @@ from node.stf.params import (
 )
 from node.stf.state import account_key, decode_account
 from node.stf.transition import InvalidChunk
+from node.stf.trie import keccak
 from node.stf.types import ACTIONS, ANCHOR_NOTICE, CANCEL, LIQUIDATE, ORACLE_PRICE, SET_KEY, WITHDRAW, Receipt, Status
 from sequencer.log import CUT, MESSAGE, TX, Record
 from sequencer.orders import OrderIndex

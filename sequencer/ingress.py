@@ -31,6 +31,7 @@ from sequencer.requests import ActionsRequest, Request
 QUEUE_MAX: Final = 8_192
 BATCH_MAX: Final = 256
 TURN: Final = 16  # transactions executed before other tasks get a turn
+STATUS_NAMES: Final = {int(status): status.name for status in Status}  # an enum's own name is slow to get
 INLINE_MAX: Final = 2  # so few signatures are recovered without a thread
 
 Gate = Callable[[], RpcError | None]
@@ -153,7 +154,11 @@ class Ingress:
 
 def places_orders(request: Request) -> bool:
     """Whether a request may add risk; cancels, prices, withdrawals and liquidations are never held back."""
-    return isinstance(request, ActionsRequest) and any(action.op == PLACE for action in request.actions)
+    if isinstance(request, ActionsRequest):
+        for action in request.actions:
+            if action.op == PLACE:
+                return True
+    return False
 
 
 def recover(items: list[Item]) -> None:
@@ -168,14 +173,15 @@ def recover(items: list[Item]) -> None:
 def submitted(answer: Answer, kept: Kept) -> Submitted:
     """The client's answer: an order that met more makers than one transaction visits is still one order."""
     receipt = answer.receipt
-    statuses = [status.name for status in receipt.action_statuses]
+    statuses = [STATUS_NAMES[status] for status in receipt.action_statuses]
     fills = receipt.fills
     if answer.more:
         fills = fills + [fill for more in answer.more for fill in more.fills]
-        statuses = [answer.more[-1].status.name if name == Status.PENDING.name else name for name in statuses]
+        last = STATUS_NAMES[answer.more[-1].status]
+        statuses = [last if name == "PENDING" else name for name in statuses]
     return Submitted(
-        receipt.position, "0x" + answer.entry.hash.hex(), KIND_NAMES[receipt.kind], receipt.status.name, statuses,
-        [fill_info(fill) for fill in fills], receipt.time, promise_info(kept))
+        receipt.position, "0x" + answer.entry.hash.hex(), KIND_NAMES[receipt.kind], STATUS_NAMES[receipt.status],
+        statuses, [fill_info(fill) for fill in fills], receipt.time, promise_info(kept))
 
 
 _ADVICE: Final = {

@@ -42,6 +42,7 @@ class Kept:
     signed: SignedPromise
     index: int
     path: list[bytes]
+    shared: dict[str, Any]  # what all members of the group get, for JSON
 
 
 Waiting = Callable[[Kept], None]
@@ -112,10 +113,11 @@ class Committer:
         if not any(entry.position in self._waiting for entry in group):
             return
         paths = group_paths(group_leaves(promise.first_position, [entry.hash for entry in group]))
+        shared = shared_info(signed)
         for index, entry in enumerate(group):
             waiting = self._waiting.pop(entry.position, None)
             if waiting is not None:
-                waiting(Kept(signed, index, paths[index]))
+                waiting(Kept(signed, index, paths[index], shared))
 
     def _rotate(self, position: int) -> None:
         """A new segment, and none kept that the database holds on disk. Rare, so it may wait for the disk here."""
@@ -152,20 +154,24 @@ def find_promise(chain: Chain, position: int) -> Kept | None:
         if len(hashes) != promise.count:
             return None
         paths = group_paths(group_leaves(promise.first_position, hashes))
-        return Kept(SignedPromise(promise, value[PROMISE_BYTES:]), index, paths[index])
+        signed = SignedPromise(promise, value[PROMISE_BYTES:])
+        return Kept(signed, index, paths[index], shared_info(signed))
     return None
 
 
-def promise_info(kept: Kept) -> dict[str, Any]:
-    """A promise for JSON."""
-    promise = kept.signed.promise
+def shared_info(signed: SignedPromise) -> dict[str, Any]:
+    """What a promise says to every member of its group, for JSON."""
+    promise = signed.promise
     return {
         "epoch": promise.epoch,
         "first_position": promise.first_position,
         "count": promise.count,
         "previous": "0x" + promise.previous.hex(),
         "root": "0x" + promise.root.hex(),
-        "index": kept.index,
-        "path": ["0x" + sibling.hex() for sibling in kept.path],
-        "signature": "0x" + kept.signed.signature.hex(),
+        "signature": "0x" + signed.signature.hex(),
     }
+
+
+def promise_info(kept: Kept) -> dict[str, Any]:
+    """A promise for JSON."""
+    return {**kept.shared, "index": kept.index, "path": ["0x" + sibling.hex() for sibling in kept.path]}

@@ -19,8 +19,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 import rlp
-from eth_hash.auto import keccak
 
+from node.stf.trie import keccak
 from node.stf.types import BLOCK, Fill, Receipt, Status
 
 ZERO32: Final = bytes(32)
@@ -162,10 +162,13 @@ def _decode_outcome(item: Any) -> Outcome:
 # --- RLP (Ethereum yellow paper, appendix B): written out, because the library's encoder is slow for many integers ----
 
 
+_SMALL: Final = [b"\x80", *[bytes((value,)) for value in range(1, 0x80)]]
+
+
 def rlp_int(value: int) -> bytes:
     """An unsigned integer, big-endian without leading zeros."""
-    if 0 < value < 0x80:
-        return bytes((value,))
+    if 0 <= value < 0x80:
+        return _SMALL[value]
     size = (value.bit_length() + 7) // 8
     return bytes((0x80 + size,)) + value.to_bytes(size, "big")
 

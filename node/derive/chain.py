@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 import rlp
-from eth_hash.auto import keccak
 
 from node.derive.blocks import (
     ZERO32,
@@ -48,7 +47,7 @@ from node.stf.commitments import BatchHeader
 from node.stf.engine import ChunkResult, Engine, genesis_leaves
 from node.stf.params import CHUNK_BYTES_MAX
 from node.stf.transition import InvalidChunk
-from node.stf.trie import MemoryTrie
+from node.stf.trie import MemoryTrie, keccak
 from node.stf.types import BLOCK, INBOX, LIQUIDATE, RESUME, Receipt
 from node.storage.chain_store import ChainStore, Table, row_key
 from node.storage.kv import KV, Change, prefix_end

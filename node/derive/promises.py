@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from node.stf import encoding
 from node.stf.commitments import CHUNKS_PER_BATCH_MAX, list_root, list_verify
+from node.stf.trie import keccak
 
 PROMISE_TYPE: Final = "Promise(uint64 epoch,uint64 firstPosition,uint64 count,bytes32 previous,bytes32 root)"
 GROUP_MAX: Final = CHUNKS_PER_BATCH_MAX
