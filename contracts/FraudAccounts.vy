@@ -1,7 +1,7 @@
 # pragma version 0.4.3
 # pragma optimize codesize
 """
-@title  FraudAccounts: the part of the fraud proof that runs withdrawals and prices
+@title  FraudAccounts: the part of the fraud proof that runs keys, deposits, withdrawals and prices
 @author Anchorline contributors
 @license Apache-2.0
 @notice Runs only by delegatecall from FraudRules, on the leaf table in the caller's transient storage. Called directly it finds an
@@ -22,6 +22,21 @@ initializes: encoding
 initializes: oracle[state := state]
 initializes: margin[state := state, oracle := oracle]
 initializes: accounts[state := state, margin := margin]
+
+
+@external
+def authorize(account: uint256, slot: uint256, signer: uint256, nonce: uint256, expiry: uint256) -> uint256:
+    return accounts.authorize(account, slot, signer, nonce, expiry)
+
+
+@external
+def set_key(account: uint256, slot: uint256, key: uint256, expiry: uint256) -> uint256:
+    return accounts.set_key(account, slot, key, expiry)
+
+
+@external
+def deposit(account: uint256, owner: uint256, amount: uint256) -> uint256:
+    return accounts.deposit(account, owner, amount)
 
 
 @external

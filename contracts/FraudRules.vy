@@ -10,11 +10,8 @@
 @dev All parts initialize the same modules in the same order, so that their transient layouts are one (contracts/build.py
      compares them).
 """
-from stf import accounts
 from stf import encoding
 from stf import inbox
-from stf import margin
-from stf import oracle
 from stf import parts
 from stf import state
 from stf import transition
@@ -23,14 +20,9 @@ from stf import trie
 initializes: trie
 initializes: state[trie := trie]
 initializes: encoding
-initializes: oracle[state := state]
-initializes: margin[state := state, oracle := oracle]
-initializes: accounts[state := state, margin := margin]
-initializes: inbox[encoding := encoding, state := state, accounts := accounts]
 initializes: parts
-initializes: transition[
-    encoding := encoding, state := state, accounts := accounts, inbox := inbox, parts := parts
-]
+initializes: inbox[encoding := encoding, state := state, parts := parts]
+initializes: transition[encoding := encoding, state := state, inbox := inbox, parts := parts]
 
 CHUNK_BYTES_MAX: constant(uint256) = 24_000
 MESSAGES_BYTES_MAX: constant(uint256) = 24_576
@@ -40,7 +32,7 @@ MESSAGES_BYTES_MAX: constant(uint256) = 24_576
 def __init__(book_part: address, accounts_part: address):
     """
     @param book_part the FraudBook to run orders in
-    @param accounts_part the FraudAccounts to run withdrawals and prices in
+    @param accounts_part the FraudAccounts to run what concerns accounts and prices in
     """
     parts.__init__(book_part, accounts_part)
 

@@ -5,15 +5,15 @@
 @license Apache-2.0
 @notice Twin of node/stf/inbox.py, where the layout of every payload stands.
 """
-from stf import accounts
 from stf import encoding
 from stf import params
+from stf import parts
 from stf import state
 from stf import types
 
 uses: encoding
 uses: state
-uses: accounts
+uses: parts
 
 
 @internal
@@ -28,7 +28,7 @@ def deposit(start: uint256) -> uint256:
     amount, pos = encoding.read_fixed(pos, 8)
     if pos != encoding.get_end() or owner == 0 or amount == 0 or amount >= params.MONEY_MAX:
         return types.BAD_MESSAGE
-    accounts.deposit(account, owner, amount)
+    parts.deposit(account, owner, amount)
     return types.OK
 
 

@@ -48,7 +48,7 @@ LIQUIDATION_SLICE_PPM: constant(uint256) = 250_000  # share of a position that o
 CHUNK_BYTES_MAX: constant(uint256) = 8_192
 CHUNK_TXS_MAX: constant(uint256) = 256
 CHUNK_LEAVES_MAX: constant(uint256) = 160
-CHUNK_WORK_MAX: constant(uint256) = 6_500_000
+CHUNK_WORK_MAX: constant(uint256) = 5_900_000
 CHUNK_PROOF_MAX: constant(uint256) = 100_000
 MESSAGE_BYTES_MAX: constant(uint256) = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: constant(uint256) = 8  # markets in one OraclePrice
@@ -56,13 +56,13 @@ PRICES_MAX: constant(uint256) = 8  # markets in one OraclePrice
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: constant(uint256) = 300
 WORK_TX: constant(uint256) = 12_000
-WORK_SIGNATURE: constant(uint256) = 20_000
-WORK_ACTION: constant(uint256) = 25_000
-WORK_STEP: constant(uint256) = 45_000
-WORK_TERM: constant(uint256) = 4_000  # one position in one margin check
-WORK_PRICE: constant(uint256) = 40_000  # one market of an OraclePrice
-WORK_MESSAGE: constant(uint256) = 40_000
-WORK_LEAF: constant(uint256) = 3_000
+WORK_SIGNATURE: constant(uint256) = 16_000
+WORK_ACTION: constant(uint256) = 32_000
+WORK_STEP: constant(uint256) = 68_000
+WORK_TERM: constant(uint256) = 7_000  # one position in one margin check
+WORK_PRICE: constant(uint256) = 26_000  # one market of an OraclePrice
+WORK_MESSAGE: constant(uint256) = 15_000
+WORK_LEAF: constant(uint256) = 4_000
 
 # --- proof bytes: a sibling is 34 bytes, a word 32; paths at 10**7 leaves ---------------------------------------------
 PROOF_BASE: constant(uint256) = 1_000  # header, list proofs, the top of the trie

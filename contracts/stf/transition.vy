@@ -9,7 +9,6 @@
         Chunk and messages are read in place from msg.data; a position is an offset there. The supplied messages stand one
         after the other as size:2 and bytes; that they are the inbox's is for the caller to check.
 """
-from stf import accounts
 from stf import encoding
 from stf import inbox
 from stf import params
@@ -19,7 +18,6 @@ from stf import types
 
 uses: encoding
 uses: state
-uses: accounts
 uses: inbox
 uses: parts
 
@@ -33,16 +31,17 @@ PROOF_MARKET: constant(uint256) = params.PROOF_DENSE + params.PROOF_WORD * (para
 PROOF_BOARD: constant(uint256) = params.PROOF_DENSE + params.PROOF_WORD * 24
 # worst case of one margin check, in work
 WORK_HEALTH: constant(uint256) = params.WORK_TERM * (params.POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and two margin checks; and every board
+# a match: up to 16 visits, each with an order, its account and a margin check; the order where it stops; every board; the
+# taker's margin check
 MATCH_WORK: constant(uint256) = (
-    params.MATCH_STEPS * (params.WORK_STEP + 2 * WORK_HEALTH + 2 * params.WORK_LEAF) + 5 * params.WORK_LEAF + WORK_HEALTH
+    params.MATCH_STEPS * (params.WORK_STEP + WORK_HEALTH + 2 * params.WORK_LEAF) + 5 * params.WORK_LEAF + WORK_HEALTH
 )
 MATCH_PROOF: constant(uint256) = (
     params.MATCH_STEPS * (params.PROOF_VISIT + PROOF_ACCOUNT) + params.PROOF_VISIT + 4 * PROOF_BOARD
 )
 MATCH_LEAVES: constant(uint256) = 2 * params.MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
-FORCED_WORK: constant(uint256) = 2_600_000
+FORCED_WORK: constant(uint256) = 3_200_000
 FORCED_LEAVES: constant(uint256) = 60
 FORCED_PROOF: constant(uint256) = 60_000
 
@@ -198,7 +197,7 @@ def actions(start: uint256, position: uint256, forced: bool) -> (uint256, uint25
     if account > params.ACCOUNTS_MAX:
         return types.NO_ACCOUNT, pos
     signer: uint256 = encoding.recover(encoding.actions_digest(account, slot, nonce, expiry, listed), r, vs)
-    status: uint256 = accounts.authorize(account, slot, signer, nonce, expiry)
+    status: uint256 = parts.authorize(account, slot, signer, nonce, expiry)
     if status == types.OK:
         self.act(account, listed)
     return status, pos
@@ -305,7 +304,7 @@ def withdraw(start: uint256, position: uint256, forced: bool) -> (uint256, uint2
     if account > params.ACCOUNTS_MAX:
         return types.NO_ACCOUNT, pos
     signer: uint256 = encoding.recover(encoding.withdraw_digest(account, nonce, expiry, recipient, amount), r, vs)
-    status: uint256 = accounts.authorize(account, 0, signer, nonce, expiry)
+    status: uint256 = parts.authorize(account, 0, signer, nonce, expiry)
     if status == types.OK:
         status = parts.withdraw(account, recipient, amount)
     return status, pos
@@ -337,9 +336,9 @@ def set_key(start: uint256, position: uint256, forced: bool) -> (uint256, uint25
     if account > params.ACCOUNTS_MAX:
         return types.NO_ACCOUNT, pos
     digest: bytes32 = encoding.set_key_digest(account, nonce, expiry, slot, key, key_expiry)
-    status: uint256 = accounts.authorize(account, 0, encoding.recover(digest, r, vs), nonce, expiry)
+    status: uint256 = parts.authorize(account, 0, encoding.recover(digest, r, vs), nonce, expiry)
     if status == types.OK:
-        status = accounts.set_key(account, slot, key, key_expiry)
+        status = parts.set_key(account, slot, key, key_expiry)
     return status, pos
 
 

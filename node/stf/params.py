@@ -48,7 +48,7 @@ LIQUIDATION_SLICE_PPM: Final = 250_000  # share of a position that one Liquidate
 CHUNK_BYTES_MAX: Final = 8_192
 CHUNK_TXS_MAX: Final = 256
 CHUNK_LEAVES_MAX: Final = 160
-CHUNK_WORK_MAX: Final = 6_500_000
+CHUNK_WORK_MAX: Final = 5_900_000
 CHUNK_PROOF_MAX: Final = 100_000
 MESSAGE_BYTES_MAX: Final = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: Final = 8  # markets in one OraclePrice
@@ -56,13 +56,13 @@ PRICES_MAX: Final = 8  # markets in one OraclePrice
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: Final = 300
 WORK_TX: Final = 12_000
-WORK_SIGNATURE: Final = 20_000
-WORK_ACTION: Final = 25_000
-WORK_STEP: Final = 45_000
-WORK_TERM: Final = 4_000  # one position in one margin check
-WORK_PRICE: Final = 40_000  # one market of an OraclePrice
-WORK_MESSAGE: Final = 40_000
-WORK_LEAF: Final = 3_000
+WORK_SIGNATURE: Final = 16_000
+WORK_ACTION: Final = 32_000
+WORK_STEP: Final = 68_000
+WORK_TERM: Final = 7_000  # one position in one margin check
+WORK_PRICE: Final = 26_000  # one market of an OraclePrice
+WORK_MESSAGE: Final = 15_000
+WORK_LEAF: Final = 4_000
 
 # --- proof bytes: a sibling is 34 bytes, a word 32; paths at 10**7 leaves ---------------------------------------------
 PROOF_BASE: Final = 1_000  # header, list proofs, the top of the trie

@@ -71,12 +71,13 @@ PROOF_MARKET: Final = PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + PUBLISHERS_MAX)
 PROOF_BOARD: Final = PROOF_DENSE + PROOF_WORD * 24
 # worst case of one margin check, in work
 WORK_HEALTH: Final = WORK_TERM * (POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and two margin checks; the order where it stops; every board
-MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + 2 * WORK_HEALTH + 2 * WORK_LEAF) + 5 * WORK_LEAF + WORK_HEALTH
+# a match: up to 16 visits, each with an order, its account and a margin check; the order where it stops; every board; the
+# taker's margin check
+MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + WORK_HEALTH + 2 * WORK_LEAF) + 5 * WORK_LEAF + WORK_HEALTH
 MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + PROOF_VISIT + 4 * PROOF_BOARD
 MATCH_LEAVES: Final = 2 * MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
-FORCED_WORK: Final = 2_600_000
+FORCED_WORK: Final = 3_200_000
 FORCED_LEAVES: Final = 60
 FORCED_PROOF: Final = 60_000
 

@@ -21,6 +21,8 @@ from node.stf.types import Receipt
 from tests.evm import Contract, Evm
 
 CHAIN_ID = 901
+RULES_BASE = 60_000  # gas of the rules that a chunk costs before its first transaction
+DECODE_MAX = 400_000  # gas of decoding one transaction that then makes the chunk INVALID: its work is never spent
 GAS_MAX = 1_000_000_000  # a test measures gas, it does not run out of it
 
 
@@ -141,6 +143,8 @@ class Court:
         contract = (receipt.value[:32].hex(), *words[1:4])
         python = (outcome.root.hex(), outcome.work, outcome.proof, outcome.leaves)
         assert contract == python, f"contract {contract}, Python {python} {outcome.reason}"
+        allowed = outcome.work + RULES_BASE + (DECODE_MAX if outcome.reason else 0)
+        assert words[4] <= allowed, f"the rules took {words[4]} gas, their work allows {allowed}"
         return Verdict(outcome, receipt.gas_used, words[4], len(data))
 
     def _extend_inbox(self, case: Case) -> None:

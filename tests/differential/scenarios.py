@@ -211,7 +211,7 @@ def structure_makes_a_chunk_invalid(world: DifferentialWorld) -> None:
     assert not world.judge(b"\x09\x01").invalid
     many = [cancel(0, 1, PRICE + i, i) for i in range(32)]
     limits = {
-        b"".join(oracle_price(world, list(range(8))) for _ in range(20)): "work",
+        b"".join(oracle_price(world, list(range(8))) for _ in range(30)): "work",
         b"".join(world.sign_actions(1, tuple(many)) for _ in range(2)): "proof",
     }
     for chunk, reason in limits.items():

@@ -1,0 +1,93 @@
+"""States and chunks that cost the contract as much as possible: eight-position traders, deep orders, full lists."""
+
+from __future__ import annotations
+
+from node.stf import encoding
+from node.stf.params import PRICE_MAX
+from node.stf.state import encode_order, order_key
+from node.stf.types import Action, Order
+from tests.differential.chunks import DifferentialWorld
+from tests.differential.harness import Court
+from tests.stf.world import address, buy, cancel, sell, sign
+
+MARKETS = [0, 1, 8, 9, 16, 17, 24, 25]  # two in each board leaf
+PRICE = 600_000
+TRADERS = 18  # accounts 1 to 18 have eight positions each
+RICH = 10**11
+SEQ_BITS = 30
+
+
+def heavy(court: Court) -> DifferentialWorld:
+    """All publisher slots in use, eight markets, and traders with a position in each of them."""
+    world = DifferentialWorld(court)
+    world.block(world.l1_time * 1000)
+    for market in MARKETS:
+        world.create_market(market)
+        for slot in range(3, 8):
+            body = market.to_bytes(2, "big") + bytes((slot,)) + address(world.publishers[0]).to_bytes(20, "big")
+            assert world.deliver(6, b"\x02" + body).status == 0
+    for number in range(TRADERS):
+        world.deposit(f"trader {number}", RICH)
+    prices = dict.fromkeys(MARKETS, PRICE)
+    world.price(prices)
+    for market in MARKETS:
+        for account in range(1, TRADERS, 2):
+            assert set(world.actions(account, sell(market, PRICE, 100)).action_statuses) == {0}
+            assert set(world.actions(account + 1, buy(market, PRICE, 100)).action_statuses) == {0}
+        world.cut()
+    for slot in range(3, 8):
+        world.block(1)
+        world.run(publication(world, slot, MARKETS))
+    world.price(prices)
+    world.cut()
+    return world
+
+
+def publication(world: DifferentialWorld, slot: int, markets: list[int], price: int = PRICE) -> bytes:
+    """One publisher's prices; slots from 3 on belong to publisher 0."""
+    world.engine.bind()
+    prices = [price] * len(markets)
+    key = world.publishers[slot if slot < 3 else 0]
+    signature = sign(key, encoding.oracle_price_digest(slot, world.time, markets, prices))
+    return encoding.write_oracle_price(slot, world.time, markets, prices, signature, world.time)
+
+
+def withdrawal(world: DifferentialWorld, account: int) -> bytes:
+    world.engine.bind()
+    nonce, expiry = world.next_nonce(account, 0), world.time + 1_000
+    digest = encoding.withdraw_digest(account, nonce, expiry, 5, 10)
+    return encoding.write_withdraw(account, nonce, expiry, 5, 10, sign(world.keys[account], digest), world.time)
+
+
+def sign_list(world: DifferentialWorld, account: int, listed: list[Action]) -> bytes:
+    return world.sign_actions(account, tuple(listed))
+
+
+def ladder(world: DifferentialWorld) -> None:
+    """One ask in market 0 from each of 16 traders."""
+    for number in range(16):
+        assert world.actions(number + 1, sell(0, PRICE + 1 + number, 20)).action_statuses == [0]
+    world.cut()
+
+
+def deepen(world: DifferentialWorld, count: int) -> list[Action]:
+    """Cancels of ``count`` orders that do not exist, each where neighbours part from it at every bit that an order may
+    differ in: 32 of its price and 30 of its sequence. The neighbours are put straight into the state.
+    """
+    cancels = []
+    changes: dict[bytes, bytes | None] = {}
+    for number in range(count):
+        market, side = MARKETS[number % 8], number // 8 % 2
+        price = (0x9E3779B1 * (number + 1)) % PRICE_MAX
+        seq = (0x2545F491 * (number + 1)) % (1 << SEQ_BITS)
+        cancels.append(cancel(market, side, price, seq, 1))
+        places = [(price ^ 1 << bit, seq) for bit in range(32)] + [(price, seq ^ 1 << bit) for bit in range(SEQ_BITS)]
+        for near_price, near_seq in places:
+            if 0 < near_price <= PRICE_MAX:
+                order = Order(account=1, lots=10, client_id=7)
+                changes[order_key(market, side, near_price, near_seq)] = encode_order(order)
+    for action in cancels:
+        changes.pop(order_key(action.market, action.side, action.price, action.seq), None)
+    world.trie.apply(changes)
+    world.store.apply(changes)
+    return cancels

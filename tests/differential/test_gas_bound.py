@@ -1,0 +1,151 @@
+"""No legal chunk is too expensive to prove: work bounds the gas of the rules, proof bytes bound the rest, and both fit.
+
+    gas <= BASE + CHUNK_WORK_MAX + RULES_BASE + DECODE_MAX + CHUNK_PROOF_MAX * gas per proof byte
+
+`pytest -s tests/differential/test_gas_bound.py` prints what everything costs. `harness.Court.follow` asserts the first
+half, rules gas <= work, for every chunk of every differential test.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from node.stf import encoding
+from node.stf.params import CHUNK_BYTES_MAX, CHUNK_PROOF_MAX, CHUNK_WORK_MAX
+from node.stf.types import Action
+from tests.conftest import PROFILE
+from tests.differential.chunks import DifferentialWorld
+from tests.differential.gas import MARKETS, PRICE, deepen, heavy, ladder, publication, sign_list, withdrawal
+from tests.differential.harness import DECODE_MAX, RULES_BASE, Court, Verdict
+from tests.stf.world import buy, cancel, cancel_all, configure_market, message
+
+TX_GAS_MAX = 16_777_216  # EIP-7825
+FOUND_MAX = 12_000_000  # what the search below may find
+STATIC_MAX = 13_900_000
+CALLDATA_MAX = 110_000
+# one closed subtree: 33 bytes of calldata, 34 proof bytes (tests/contracts/test_witness.py bounds its gas)
+SUBTREE_GAS = 1_830 + 33 * 16
+SUBTREE_PROOF = 34
+ARGUMENTS_BYTES = 3_000  # headers, list proofs and ABI words around chunk, messages and witness
+BASE = 500_000  # a transaction, its memory at full size, headers, list proofs, the drop
+
+
+def shown(name: str, verdict: Verdict) -> str:
+    o = verdict.outcome
+    return (
+        f"{name:44} gas {verdict.gas:>10,}  rules {verdict.rules_gas:>9,}  work {o.work:>9,}  "
+        f"{verdict.rules_gas / o.work:5.2f}  proof {o.proof:>7,}  calldata {verdict.calldata_bytes:>7,}  {o.reason}"
+    )
+
+
+@pytest.fixture
+def world(court: Court) -> DifferentialWorld:
+    return heavy(court)
+
+
+def test_work_is_an_upper_bound_of_gas(world: DifferentialWorld) -> None:
+    """Each kind at its most expensive; the court asserts rules gas <= work + base."""
+    rows = {
+        "a block": b"\x09\x01",
+        "256 x no message": b"\x08" * 256,
+        "100 x nothing pending": b"\x02\x00" * 100,
+        "8 prices, 8 publishers": publication(world, 0, MARKETS),
+        "5 withdrawals, eight positions": b"".join(withdrawal(world, 1) for _ in range(5)),
+        "32 unknown markets": sign_list(world, 1, [cancel_all(40)] * 32),
+        "20 orders, refused": sign_list(world, 1, [buy(0, PRICE - 9_000, 900_000)] * 20),
+        "20 orders, resting": sign_list(world, 1, [buy(0, PRICE - 9_000 - i, 10, 2**63) for i in range(20)]),
+        "8 orders in 3 markets": sign_list(world, 1, [buy(MARKETS[i % 3], PRICE - 9_000, 10) for i in range(8)]),
+        "a liquidation, refused": encoding.write_liquidate(1, 0) * 10,
+    }
+    for name, chunk in rows.items():
+        print(shown(name, world.judge(chunk)))
+    ladder(world)
+    takers: dict[str, list[Action]] = {
+        "16 fills": [buy(0, PRICE + 100, 320)],
+        "16 fills, one by one": [buy(0, PRICE + 100, 10)] * 16,
+        "16 orders that must wait": [buy(0, PRICE + 100, 330), *[buy(0, PRICE + 100, 330)] * 15],
+    }
+    for name, listed in takers.items():
+        print(shown(name, world.judge(sign_list(world, 17, listed))))
+    for number in range(16):
+        world.actions(number + 1, cancel_all(0))
+    world.cut()
+    print(shown("16 dead orders", world.judge(sign_list(world, 17, [buy(0, PRICE + 100, 320)]))))
+
+
+def test_messages_cost_no_more_than_their_work(world: DifferentialWorld) -> None:
+    forced = world.sign_actions(17, (buy(0, PRICE - 9_000, 10),) * 4, base=0)
+    kinds: dict[str, tuple[int, bytes]] = {
+        "deposit that opens": (1, bytes(4) + b"\x01" * 20 + (10**6).to_bytes(8, "big")),
+        "garbage": (77, b"\xff" * 1_024),
+        "anchor": (4, bytes(16)),
+        "market": (6, configure_market(0)),
+        "new market": (6, configure_market(30)),
+        "publisher": (6, b"\x02" + bytes(3) + b"\x01" * 20),
+        "forced garbage": (2, b"\x01" + b"\x81" * 1_000),
+        "forced orders": (2, forced),
+    }
+    for name, (kind, payload) in kinds.items():
+        world.inbox.append(message(kind, payload, world.time // 1000))
+        print(shown(name, world.judge(encoding.INBOX_TX)))
+        world.run(encoding.INBOX_TX)
+        world.cut()
+    for count in (10, 40):
+        for _ in range(count):
+            world.inbox.append(message(1, bytes(4) + b"\x01" * 20 + (10**6).to_bytes(8, "big"), world.time // 1000))
+        print(shown(f"{count} deposits", world.judge(encoding.INBOX_TX * count)))
+
+
+def test_the_worst_chunk_of_all_fits_a_transaction() -> None:
+    gas = BASE + CHUNK_WORK_MAX + RULES_BASE + DECODE_MAX + CHUNK_PROOF_MAX * SUBTREE_GAS // SUBTREE_PROOF
+    print(f"static bound: {gas:,} gas, {CHUNK_PROOF_MAX + ARGUMENTS_BYTES:,} bytes of calldata")
+    assert gas <= STATIC_MAX < TX_GAS_MAX
+    assert CHUNK_PROOF_MAX + ARGUMENTS_BYTES <= CALLDATA_MAX
+
+
+def fill(world: DifferentialWorld, rnd: random.Random, cancels: list[Action]) -> bytes:
+    """A chunk as full as a random mix gets it: the last transaction that still fits stays."""
+    pieces: list[Callable[[], bytes]] = [
+        lambda: sign_list(world, rnd.randrange(1, 17), [buy(0, PRICE - 9_000, 900_000)] * rnd.randrange(1, 21)),
+        lambda: sign_list(world, rnd.randrange(1, 17), rnd.sample(cancels, rnd.randrange(1, 21))),
+        lambda: sign_list(world, 17, [buy(0, PRICE + 100, 10)] * rnd.randrange(1, 17)),
+        lambda: sign_list(world, 18, [cancel(m, 1, rnd.getrandbits(31), rnd.getrandbits(30)) for m in MARKETS]),
+        lambda: publication(world, 0, MARKETS),
+        lambda: withdrawal(world, rnd.randrange(1, 17)),
+        lambda: encoding.write_liquidate(rnd.randrange(1, 17), rnd.choice(MARKETS)),
+    ]
+    weights = [rnd.random() ** 2 for _ in pieces]
+    chunk = b""
+    misses = 0
+    while misses < 6:
+        piece = rnd.choices(pieces, weights)[0]()
+        if len(chunk) + len(piece) > CHUNK_BYTES_MAX or world.judge(chunk + piece).invalid:
+            misses += 1
+            continue
+        chunk += piece
+    return chunk
+
+
+def test_a_search_for_expensive_chunks_finds_none_too_expensive(world: DifferentialWorld) -> None:
+    """Deep orders, eight-position makers and long lists, mixed at random until the chunk is full."""
+    ladder(world)
+    cancels = deepen(world, 44)
+    rnd = random.Random(20_26)
+    found: list[Verdict] = []
+    for _ in range(60 if PROFILE == "long" else 6):
+        chunk = fill(world, rnd, cancels)
+        found.append(world.judge(chunk))
+    for verdict in sorted(found, key=lambda v: -v.gas)[:3]:
+        print(shown("among the most expensive", verdict))
+    for number in (20, 43):
+        chunk = sign_list(world, 1, cancels[: number // 2]) + sign_list(world, 2, cancels[number // 2 : number])
+        print(shown(f"{number} deep cancels", world.judge(chunk)))
+    worst = max(world.verdicts, key=lambda v: v.gas)
+    largest = max(world.verdicts, key=lambda v: v.calldata_bytes)
+    print(shown("the worst of all", worst))
+    assert worst.gas <= FOUND_MAX
+    assert largest.calldata_bytes <= CALLDATA_MAX
+    assert all(v.calldata_bytes <= v.outcome.proof + ARGUMENTS_BYTES for v in world.verdicts if not v.invalid)
