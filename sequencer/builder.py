@@ -20,27 +20,18 @@ from typing import Final
 from node.derive.blocks import Outcome
 from node.derive.chain import Chain, ExecutedChunk, SealedBlock
 from node.errors import Critical
-from node.stf import encoding, transition
-from node.stf.params import (
-    CHUNK_LEAVES_MAX,
-    CHUNK_PROOF_MAX,
-    CHUNK_WORK_MAX,
-    GLOBAL_WORDS,
-    PROOF_BASE,
-    PROOF_DENSE,
-    PROOF_WORD,
-    TIME_MAX,
-    WORK_BYTE,
-    WORK_LEAF,
-    WORK_TX,
-)
+from node.stf import encoding
+from node.stf.params import TIME_MAX
 from node.stf.state import account_key, decode_account
 from node.stf.transition import InvalidChunk
 from node.stf.trie import keccak
-from node.stf.types import ACTIONS, ANCHOR_NOTICE, CANCEL, LIQUIDATE, ORACLE_PRICE, SET_KEY, WITHDRAW, Receipt, Status
+from node.stf.types import ANCHOR_NOTICE, CANCEL, Receipt, Status
+from sequencer.admission import LIST_FITS, NoRoom, Refused, check_room, did_nothing
 from sequencer.log import CUT, MESSAGE, TX, Record
 from sequencer.orders import OrderIndex
 from sequencer.requests import ActionsRequest, Request, SetKeyRequest, WithdrawRequest
+
+__all__ = ["Answer", "Builder", "Entry", "Limits", "NoRoom", "Refused"]
 
 # A batch holds 256 chunks and 65,536 bytes, and at least one block: a block ends here, what runs over is bounded
 CHUNKS_MAX: Final = 128
@@ -48,32 +39,6 @@ CHUNKS_OVER: Final = 64
 BLOCK_BYTES_MAX: Final = 56_000
 MESSAGES_MAX: Final = 64  # consumed by one block
 CONTINUES_MAX: Final = 256  # sent for one order before others get a turn
-LIST_FITS: Final = 4  # so few actions always fit an empty chunk
-# what a chunk has spent before its first transaction: the global leaf
-WORK_SPENT: Final = WORK_LEAF
-PROOF_SPENT: Final = PROOF_BASE + PROOF_DENSE + GLOBAL_WORDS * PROOF_WORD
-
-# envelope failures: the transaction has changed nothing
-_ENVELOPE: Final = frozenset(Status(code) for code in range(Status.BAD_SIGNATURE, Status.OWNER_ONLY + 1))
-_SIGNED: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY))
-# a Liquidate that ends with one of these has changed nothing
-_IDLE_LIQUIDATE: Final = frozenset((
-    Status.NO_ACCOUNT, Status.NO_MARKET, Status.MARKET_HALTED, Status.MARKET_BUSY, Status.STALE_PRICE,
-    Status.NO_POSITION, Status.NOT_LIQUIDATABLE,
-))
-
-
-class Refused(Exception):
-    """The transaction was not included: ``status`` is what the rules say to it, ``statuses`` to its parts."""
-
-    def __init__(self, status: Status, statuses: Iterable[Status] = ()) -> None:
-        super().__init__(status.name)
-        self.status = status
-        self.statuses = list(statuses)
-
-
-class NoRoom(Exception):
-    """The transaction does not fit an empty chunk."""
 
 
 @dataclass(slots=True)
@@ -208,7 +173,7 @@ class Builder:
                 receipt = self._try(data)
             except InvalidChunk as error:
                 raise NoRoom(str(error)) from None
-        if _did_nothing(receipt):
+        if did_nothing(receipt):
             self.engine.retract(mark)
             raise Refused(receipt.status, receipt.action_statuses)
         answer = Answer(receipt, data, self._take(data, receipt))
@@ -412,27 +377,3 @@ class Builder:
 
 def _forget(kind: int, content: bytes) -> None:
     """What is replayed is in the log already."""
-
-
-def check_room(request: ActionsRequest, base: int) -> None:
-    """Raise NoRoom for a list whose worst case no chunk has room for, even an empty one; ``base`` is the L2 time."""
-    size = len(request.write(base))
-    work, leaves, proof = transition.actions_room(len(request.actions), *transition.count_places(request.actions))
-    over = (
-        work + WORK_SPENT + WORK_TX + WORK_BYTE * size > CHUNK_WORK_MAX
-        or leaves + 1 > CHUNK_LEAVES_MAX
-        or proof + PROOF_SPENT + size > CHUNK_PROOF_MAX
-    )
-    if over:
-        raise NoRoom(f"a list of {len(request.actions)} actions that could do so much does not fit a chunk: split it")
-
-
-def _did_nothing(receipt: Receipt) -> bool:
-    """Whether a transaction failed without any effect, so that it can be refused instead of included."""
-    if receipt.status == Status.OK:
-        return False
-    if receipt.kind in _SIGNED:
-        return receipt.status in _ENVELOPE
-    if receipt.kind == ORACLE_PRICE:
-        return all(status != Status.OK for status in receipt.action_statuses)
-    return receipt.kind == LIQUIDATE and receipt.status in _IDLE_LIQUIDATE

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from node.derive.chain import Chain, execute_chunk
+from node.stf import state
 from node.stf.types import FOK, Action, Status
 from node.storage.kv import MemoryKV
 from sequencer.builder import NoRoom, Refused
@@ -125,6 +126,52 @@ def test_idle_transactions_of_anyone_are_refused() -> None:
     assert refused.value.statuses == [Status.NO_PUBLISHER]
     desk.builder.seal()
     assert replay(desk).head == desk.chain.head
+
+
+def snapshot(desk: Desk) -> dict[bytes, bytes | None]:
+    """Every row that the ledger holds, as leaves."""
+    ledger = desk.builder.engine.ledger
+    desk.builder.engine.bind()
+    keys = [state.GLOBAL_KEY, *map(state.account_key, ledger.accounts), *map(state.market_key, ledger.markets)]
+    keys += [state.board_key(group) for group in ledger.boards if ledger.boards[group]]
+    return {key: state.encode_leaf(key) for key in keys}
+
+
+@pytest.mark.parametrize(("account", "market", "stale", "status"), [
+    (1, 0, False, Status.NOT_LIQUIDATABLE),
+    (3, 0, False, Status.NO_POSITION),
+    (9, 0, False, Status.NO_ACCOUNT),
+    (1, 5, False, Status.NO_MARKET),
+    (1, 0, True, Status.STALE_PRICE),
+])
+def test_a_refused_liquidation_changes_no_row(account: int, market: int, stale: bool, status: Status) -> None:
+    desk = Desk(("alice", "bob", "carol")).start()
+    desk.act(1, sell(0, 600_000, 50, 1))
+    desk.act(2, buy(0, 600_000, 50, 1))
+    if stale:
+        desk.now += 10 * 60_000
+        desk.builder.seal()
+        desk.withdraw(3, 1)
+    before, mark = snapshot(desk), desk.builder.engine.mark()
+    with pytest.raises(Refused) as refused:
+        desk.builder.submit(LiquidateRequest(account, market), 0)
+    assert refused.value.status == status
+    assert snapshot(desk) == before and desk.builder.engine.mark() == mark
+    desk.builder.seal()
+    assert replay(desk).head == desk.chain.head
+
+
+def test_refused_prices_change_no_row() -> None:
+    desk = Desk().start()
+    key = desk.publishers[0]
+    late = OracleRequest(0, desk.now + 10**6, [0], [5], 0, 0)
+    nowhere = OracleRequest(0, desk.now, [7], [5], 0, 0)
+    zero = OracleRequest(0, desk.now + 1, [0], [0], 0, 0)
+    before, mark = snapshot(desk), desk.builder.engine.mark()
+    for request in (late, nowhere, zero):
+        with pytest.raises(Refused):
+            desk.submit(sign_request(request, key), key)
+    assert snapshot(desk) == before and desk.builder.engine.mark() == mark
 
 
 def test_a_cancel_needs_only_the_client_id() -> None:

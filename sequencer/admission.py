@@ -1,0 +1,73 @@
+"""What is not included: envelopes that fail, transactions of anyone that do nothing, lists that fit no chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from node.stf import transition
+from node.stf.params import (
+    CHUNK_LEAVES_MAX,
+    CHUNK_PROOF_MAX,
+    CHUNK_WORK_MAX,
+    GLOBAL_WORDS,
+    PROOF_BASE,
+    PROOF_DENSE,
+    PROOF_WORD,
+    WORK_BYTE,
+    WORK_LEAF,
+    WORK_TX,
+)
+from node.stf.types import ACTIONS, LIQUIDATE, ORACLE_PRICE, SET_KEY, WITHDRAW, Receipt, Status
+from sequencer.requests import ActionsRequest
+
+LIST_FITS: Final = 4  # so few actions always fit an empty chunk
+# what a chunk has spent before its first transaction: the global leaf
+WORK_SPENT: Final = WORK_LEAF
+PROOF_SPENT: Final = PROOF_BASE + PROOF_DENSE + GLOBAL_WORDS * PROOF_WORD
+
+# envelope failures: the transaction has changed nothing
+_ENVELOPE: Final = frozenset(Status(code) for code in range(Status.BAD_SIGNATURE, Status.OWNER_ONLY + 1))
+_SIGNED: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY))
+# a Liquidate that ends with one of these has changed nothing
+_IDLE_LIQUIDATE: Final = frozenset((
+    Status.NO_ACCOUNT, Status.NO_MARKET, Status.MARKET_HALTED, Status.MARKET_BUSY, Status.STALE_PRICE,
+    Status.NO_POSITION, Status.NOT_LIQUIDATABLE,
+))
+
+
+class Refused(Exception):
+    """The transaction was not included: ``status`` is what the rules say to it, ``statuses`` to its parts."""
+
+    def __init__(self, status: Status, statuses: Iterable[Status] = ()) -> None:
+        super().__init__(status.name)
+        self.status = status
+        self.statuses = list(statuses)
+
+
+class NoRoom(Exception):
+    """The transaction does not fit an empty chunk."""
+
+
+def check_room(request: ActionsRequest, base: int) -> None:
+    """Raise NoRoom for a list whose worst case no chunk has room for, even an empty one; ``base`` is the L2 time."""
+    size = len(request.write(base))
+    work, leaves, proof = transition.actions_room(len(request.actions), *transition.count_places(request.actions))
+    over = (
+        work + WORK_SPENT + WORK_TX + WORK_BYTE * size > CHUNK_WORK_MAX
+        or leaves + 1 > CHUNK_LEAVES_MAX
+        or proof + PROOF_SPENT + size > CHUNK_PROOF_MAX
+    )
+    if over:
+        raise NoRoom(f"a list of {len(request.actions)} actions that could do so much does not fit a chunk: split it")
+
+
+def did_nothing(receipt: Receipt) -> bool:
+    """Whether a transaction failed without any effect, so that it can be refused instead of included."""
+    if receipt.status == Status.OK:
+        return False
+    if receipt.kind in _SIGNED:
+        return receipt.status in _ENVELOPE
+    if receipt.kind == ORACLE_PRICE:
+        return all(status != Status.OK for status in receipt.action_statuses)
+    return receipt.kind == LIQUIDATE and receipt.status in _IDLE_LIQUIDATE
