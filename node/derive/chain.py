@@ -17,12 +17,9 @@ hash, positions by transaction hash, inbox messages and batches by number, facts
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Generic, TypeVar
-
-import rlp
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from node.derive.blocks import (
     ZERO32,
@@ -37,27 +34,25 @@ from node.derive.blocks import (
     encode_header,
     encode_outcomes,
     header_hash,
-    rlp_bytes,
-    rlp_int,
-    rlp_list,
 )
+from node.derive.records import BatchRecord, Recent, decode_batch, encode_batch, named, rebase, slices
 from node.errors import Critical
 from node.stf import commitments, encoding, state, transition
-from node.stf.commitments import BatchHeader
 from node.stf.engine import ChunkResult, Engine, genesis_leaves
 from node.stf.params import CHUNK_BYTES_MAX
 from node.stf.transition import InvalidChunk
 from node.stf.trie import MemoryTrie, keccak
-from node.stf.types import BLOCK, INBOX, LIQUIDATE, RESUME, Receipt
+from node.stf.types import Receipt
 from node.storage.chain_store import ChainStore, Table, row_key
 from node.storage.kv import KV, Change, prefix_end
 from node.storage.trie_store import TrieStore
 
-T = TypeVar("T")
+__all__ = [
+    "BatchRecord", "Chain", "ExecutedChunk", "SealedBlock", "StoredTransaction", "check_conservation", "execute_chunk",
+    "rebase",
+]
 
 _CACHED_BLOCKS: Final = 64
-# transactions whose bytes repeat: they are found by position, not by hash
-_NAMELESS: Final = frozenset((RESUME, LIQUIDATE, INBOX, BLOCK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +87,6 @@ class StoredTransaction:
     def hash(self) -> bytes:
         """keccak of its bytes in the chunk."""
         return keccak(self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRecord:
-    """A run of whole blocks for L1. ``header`` is None until L1 has it; ``attempt`` counts postings given up."""
-
-    number: int
-    first_block: int
-    last_block: int
-    parent: bytes
-    attempt: int = 0
-    header: BatchHeader | None = None
-    l1_tx: bytes = b""
-    l1_block: int = 0
-    l1_gas: int = 0
 
 
 def execute_chunk(engine: Engine, data: bytes) -> ExecutedChunk:
@@ -144,8 +124,8 @@ class Chain:
         self.domain = domain
         self.head = head
         self.head_hash = header_hash(head)
-        self._outcomes: _Recent[tuple[Outcome, ...]] = _Recent(_CACHED_BLOCKS)
-        self._chunks: _Recent[tuple[Chunk, ...]] = _Recent(_CACHED_BLOCKS)
+        self._outcomes: Recent[tuple[Outcome, ...]] = Recent(_CACHED_BLOCKS)
+        self._chunks: Recent[tuple[Chunk, ...]] = Recent(_CACHED_BLOCKS)
 
     @classmethod
     def open(cls, kv: KV, domain: bytes) -> Chain:
@@ -215,8 +195,8 @@ class Chain:
         extra.append((row_key(Table.RECEIPTS, header.number), encode_outcomes(sealed.outcomes)))
         extra.append((row_key(Table.GLOBALS, header.number), _pack(sealed.global_words)))
         extra += [(row_key(Table.MESSAGE, number), message) for number, message in messages.items()]
-        named = _named(sealed.block.chunks, sealed.outcomes)
-        extra += [(row_key(Table.TRANSACTION_POSITION, keccak(data)), _u64(position)) for position, data in named]
+        found = named(sealed.block.chunks, sealed.outcomes)
+        extra += [(row_key(Table.TRANSACTION_POSITION, keccak(data)), _u64(position)) for position, data in found]
         root = self.store.commit_block(header.number, sealed.changes, extra=extra, sync=sync, hashed=sealed.state)
         assert root == header.state_root, "the overlay's root is the header's"
         self._outcomes.put(header.number, sealed.outcomes)
@@ -248,7 +228,7 @@ class Chain:
         tables = (Table.BLOCK, Table.CHUNKS, Table.RECEIPTS, Table.GLOBALS)
         writes: list[Change] = [(row_key(table, number), None) for table in tables]
         writes.append((row_key(Table.BLOCK_NUMBER, block.hash), None))
-        for position, data in _named(block.chunks, self.outcomes(number)):
+        for position, data in named(block.chunks, self.outcomes(number)):
             if self.kv.get(row_key(Table.TRANSACTION_POSITION, keccak(data))) == _u64(position):
                 writes.append((row_key(Table.TRANSACTION_POSITION, keccak(data)), None))
         return writes
@@ -289,7 +269,7 @@ class Chain:
 
     def transactions(self, number: int) -> list[StoredTransaction]:
         """A committed block's transactions in order."""
-        joined = zip(_slices(self.chunks(number), self.outcomes(number)), self.outcomes(number), strict=True)
+        joined = zip(slices(self.chunks(number), self.outcomes(number)), self.outcomes(number), strict=True)
         return [StoredTransaction(outcome.receipt, data, number) for data, outcome in joined]
 
     def block_at(self, position: int) -> int | None:
@@ -322,7 +302,7 @@ class Chain:
 
     def put_batch(self, record: BatchRecord) -> None:
         """Remember a batch, durably, with every block before it. Replaces the record of the same number."""
-        self.kv.write([(row_key(Table.BATCH, record.number), _encode_batch(record))], sync=True)
+        self.kv.write([(row_key(Table.BATCH, record.number), encode_batch(record))], sync=True)
 
     def drop_batches(self, first: int) -> None:
         """Forget the batches from ``first`` on; their blocks stay."""
@@ -331,7 +311,7 @@ class Chain:
     def batch(self, number: int) -> BatchRecord | None:
         """A batch by number."""
         data = self.kv.get(row_key(Table.BATCH, number))
-        return None if data is None else _decode_batch(data)
+        return None if data is None else decode_batch(data)
 
     def batches(self, first: int = 1) -> Iterator[BatchRecord]:
         """Batches from ``first`` on, ascending, without a gap."""
@@ -343,7 +323,7 @@ class Chain:
     def last_batch(self) -> BatchRecord | None:
         """The newest batch, None before the first."""
         for _name, value in self.kv.iterate(row_key(Table.BATCH, 0), prefix_end(Table.BATCH.value), reverse=True):
-            return _decode_batch(value)
+            return decode_batch(value)
         return None
 
     def batch_of(self, block: int) -> BatchRecord | None:
@@ -398,11 +378,6 @@ def genesis_block() -> BlockHeader:
     return BlockHeader(ZERO32, 0, 0, root, 0, 0, 0, ZERO32)
 
 
-def rebase(record: BatchRecord, parent: bytes) -> BatchRecord:
-    """The batch to be posted anew on another parent."""
-    return replace(record, parent=parent, attempt=record.attempt + 1, header=None, l1_tx=b"", l1_block=0, l1_gas=0)
-
-
 class _Headers(Sequence[BlockHeader]):
     """Headers by number, for bisection."""
 
@@ -419,28 +394,6 @@ class _Headers(Sequence[BlockHeader]):
         return header
 
 
-class _Recent(Generic[T]):
-    """The last few values by block number."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[int, T] = OrderedDict()
-
-    def put(self, number: int, value: T) -> None:
-        self._values[number] = value
-        self._values.move_to_end(number)
-        if len(self._values) > self._size:
-            self._values.popitem(last=False)
-
-    def get(self, number: int, load: Callable[[], T]) -> T:
-        if number not in self._values:
-            self.put(number, load())
-        return self._values[number]
-
-    def clear(self) -> None:
-        self._values.clear()
-
-
 def _pack(words: Sequence[int]) -> bytes:
     return b"".join([word.to_bytes(32, "big") for word in words])
 
@@ -453,37 +406,3 @@ def _header_writes(header: BlockHeader) -> list[Change]:
     data = encode_header(header)
     number = _u64(header.number)
     return [(row_key(Table.BLOCK, header.number), data), (row_key(Table.BLOCK_NUMBER, keccak(data)), number)]
-
-
-def _slices(chunks: Iterable[Chunk], outcomes: Iterable[Outcome]) -> list[bytes]:
-    """The bytes of each transaction."""
-    whole = b"".join([chunk.data for chunk in chunks])
-    found, at = [], 0
-    for outcome in outcomes:
-        found.append(whole[at : at + outcome.size])
-        at += outcome.size
-    return found
-
-
-def _named(chunks: Iterable[Chunk], outcomes: Sequence[Outcome]) -> Iterator[tuple[int, bytes]]:
-    """Position and bytes of the transactions that are found by hash."""
-    for data, outcome in zip(_slices(chunks, outcomes), outcomes, strict=True):
-        if outcome.receipt.kind not in _NAMELESS:
-            yield outcome.receipt.position, data
-
-
-def _encode_batch(record: BatchRecord) -> bytes:
-    header = b"" if record.header is None else commitments.encode_header(record.header)
-    return rlp_list((
-        rlp_int(record.number), rlp_int(record.first_block), rlp_int(record.last_block), rlp_bytes(record.parent),
-        rlp_int(record.attempt), rlp_bytes(header), rlp_bytes(record.l1_tx), rlp_int(record.l1_block),
-        rlp_int(record.l1_gas),
-    ))
-
-
-def _decode_batch(data: bytes) -> BatchRecord:
-    number, first, last, parent, attempt, header, l1_tx, l1_block, l1_gas = rlp.decode(data)
-    return BatchRecord(
-        int.from_bytes(number, "big"), int.from_bytes(first, "big"), int.from_bytes(last, "big"), parent,
-        int.from_bytes(attempt, "big"), commitments.decode_header(header) if header else None, l1_tx,
-        int.from_bytes(l1_block, "big"), int.from_bytes(l1_gas, "big"))
