@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import cyclopts
+from cyclopts.argument import ArgumentCollection, update_argument_collection
 
 _ROLES: Final = ("sequencer", "verifier", "watchtower")
 
@@ -61,8 +64,15 @@ def _sources(role: str) -> list[Any]:
         from node.config import load_file
 
         load_file(path)  # names an unknown key better than the command line would
-        sources.append(cyclopts.config.Toml(path, use_commands_as_keys=False))
+        sources.append(partial(_from_file, path))
     return sources
+
+
+def _from_file(path: Path, app: cyclopts.App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill in what neither flags nor the environment said. (cyclopts' own Toml source skips tables whose name is also a
+    command's, such as [l1] and [sequencer].)"""
+    tree = tomllib.loads(path.read_text())
+    update_argument_collection(tree, str(path), arguments, app.app_stack.stack[-1], root_keys=(), allow_unknown=False)
 
 
 def config_path(tokens: list[str]) -> Path | None:

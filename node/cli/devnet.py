@@ -167,7 +167,7 @@ class Devnet:
                 await self._settle(watch)
                 nursery.cancel_scope.cancel()
             rivals = {name: url for name, url in self.urls.items() if name != "sequencer"}
-            agreements = [await compare(self.urls["sequencer"], name, url) for name, url in rivals.items()]
+            agreements = [await compare(self.urls["sequencer"], name, url) for name, url in sorted(rivals.items())]
             batches = await count_batches(self.urls["sequencer"])
         return summarize(
             figures=self.figures, watch=watch, agreements=agreements, batches=batches, paid=self.paid,
