@@ -17,8 +17,10 @@ import trio
 from node.derive.chain import Chain
 from node.derive.promises import (
     GROUP_MAX,
+    PROMISE_BYTES,
     Promise,
     SignedPromise,
+    decode_promise,
     digest,
     encode_promise,
     group_leaves,
@@ -141,22 +143,31 @@ def restore_promises(chain: Chain, promises: list[Promise], signer: Signer) -> N
 
 def find_promise(chain: Chain, position: int) -> Kept | None:
     """The promise that a committed position was given, with its path; None if there is none."""
-    from node.derive.promises import PROMISE_BYTES, decode_promise
-
     stop = row_key(Table.PROMISE, position) + b"\x00"
     for _name, value in chain.kv.iterate(row_key(Table.PROMISE, 0), stop, reverse=True):
         promise = decode_promise(value[:PROMISE_BYTES])
         index = position - promise.first_position
         if index >= promise.count:
             return None
-        found = [chain.transaction(promise.first_position + offset) for offset in range(promise.count)]
-        hashes = [transaction.hash for transaction in found if transaction is not None]
+        hashes = _hashes(chain, promise.first_position, promise.count)
         if len(hashes) != promise.count:
             return None
         paths = group_paths(group_leaves(promise.first_position, hashes))
         signed = SignedPromise(promise, value[PROMISE_BYTES:])
         return Kept(signed, index, paths[index], shared_info(signed))
     return None
+
+
+def _hashes(chain: Chain, first: int, count: int) -> list[bytes]:
+    """Hashes of the transactions at positions from ``first`` on, as many of ``count`` as are sealed."""
+    found: list[bytes] = []
+    block = chain.block_at(first)
+    while block is not None and len(found) < count and block <= chain.head.number:
+        for stored in chain.transactions(block):
+            if first <= stored.receipt.position < first + count:
+                found.append(stored.hash)
+        block += 1
+    return found
 
 
 def shared_info(signed: SignedPromise) -> dict[str, Any]:
