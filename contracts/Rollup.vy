@@ -204,14 +204,14 @@ def evict():
     """
     @notice Anyone empties the seat of a holder that, seated for `seat_idle_s`, leaves a message unconsumed for as long, in
             L1 time. Every posting enqueues a notice, so a silent holder qualifies, and so does one that posts but lets
-            L2 time crawl to dodge forced inclusion. The bond is not slashed.
+            L2 time crawl to dodge forced inclusion. A tenth of the bond is burned.
     """
     assert seat.holder != empty(address), "SEAT_EMPTY"
     assert seat.taken_at + SEAT_IDLE_S < block.timestamp, "NOT_IDLE: a new holder has time to catch up"
     cursor: uint256 = batch_header.inbox_cursor(batches.head_position)
     assert cursor < inbox.count, "NOT_IDLE: every message is consumed"
     assert inbox.time_s_of(cursor) + SEAT_IDLE_S < block.timestamp, "NOT_IDLE: the oldest message is younger"
-    seat.vacate(batches.head_number)
+    seat.evict(batches.head_number)
 
 
 @external

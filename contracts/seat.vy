@@ -6,7 +6,9 @@
         and answers for every batch that this address posted, seated or not, until the batch is final.
         A slash takes the whole bond: 10% to the prover, 10% to a pot for harmed traders, 80% burned. At most 20% can ever
         come back, so proving one's own fraud never pays.
-@dev A bond is never smaller than what it was at seating: it only leaves whole, by `release` or `slash`.
+        An eviction burns 10%: a holder that does nothing would otherwise stop the rollup for the price of waiting, taking
+        the seat again in the transaction that evicts it.
+@dev While seated, a bond is never smaller than at seating; it leaves whole, by `release` or `slash`.
 """
 import vault
 
@@ -14,6 +16,7 @@ uses: vault
 
 PROVER_PERCENT: constant(uint256) = 10
 VICTIMS_PERCENT: constant(uint256) = 10
+IDLE_PERCENT: constant(uint256) = 10
 
 
 struct Bond:
@@ -92,6 +95,18 @@ def vacate(head: uint256):
     self.bonds[operator].last_batch = head
     self.bonds[operator].left_at = block.timestamp
     log SeatLeft(holder=operator, epoch=self.epoch)
+
+
+@internal
+def evict(head: uint256):
+    """
+    @dev The caller has checked that there is a holder, and that it is idle. `reserved` stays, as in `slash`.
+    """
+    operator: address = self.holder
+    fine: uint256 = self.bonds[operator].amount * IDLE_PERCENT // 100
+    self.bonds[operator].amount -= fine
+    self.burned += fine
+    self.vacate(head)
 
 
 @internal

@@ -141,7 +141,7 @@ def test_after_a_rollback_anyone_bonded_takes_the_seat(world: World) -> None:
     assert world.rollup.call("seat_epoch") == 2
 
 
-def test_a_silent_holder_is_evicted_with_its_bond(world: World) -> None:
+def test_a_silent_holder_is_evicted_and_pays_for_it(world: World) -> None:
     with reverts("NOT_IDLE"):
         world.do(world.stranger, "evict")
     world.evm.warp(1)
@@ -157,10 +157,14 @@ def test_a_silent_holder_is_evicted_with_its_bond(world: World) -> None:
     world.evm.restore(before[0])
     world.messages, world.headers = before[1], world.headers[:-1]
     world.do(world.stranger, "evict")
-    assert _bond(world, world.operator) == BOND
+    assert _bond(world, world.operator) == BOND - BOND // 10
+    assert world.rollup.call("burned") == BOND // 10
     with reverts("SEAT_EMPTY"):
         world.do(world.stranger, "evict")
-    world.do(world.operator, "take_seat", 0)
+    with reverts("BOND_LOW"):
+        world.do(world.operator, "take_seat", BOND // 10 - 1)
+    world.do(world.operator, "take_seat", BOND // 10)
+    assert world.rollup.call("reserved") == BOND + BOND // 10
 
 
 def test_a_new_holder_is_not_evicted_for_what_it_found(world: World) -> None:
