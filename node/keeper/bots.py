@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final
 
 import trio
@@ -18,7 +19,7 @@ from node.sdk.errors import AnchorlineError, ExchangeNotAvailable
 from node.sdk.trader import Sent, Trader, cancel, now_ms, place
 from node.stf.types import PLACE, Action
 
-LADDER: Final = 9  # orders a side
+LADDER: Final = 10  # orders a side
 HALF_SPREAD_PPM: Final = 200
 STEP_PPM: Final = 150
 RESTING_MAX: Final = 20  # single orders that a taker leaves in the book
@@ -73,6 +74,7 @@ class Maker:
         self._period_s = period_s
         self._clock = clock
         self._resting: list[int] = []
+        self._ids = count(1)  # short ids, short transactions: an account of its own needs no more
 
     async def run(self) -> None:
         """Quote for ever."""
@@ -93,7 +95,6 @@ class Maker:
 
     def ladder(self) -> list[Action]:
         """Orders on both sides of the price, larger the further away."""
-        trader = self._bot.trader
         middle = self._source.price(self._market, self._clock())
         actions: list[Action] = []
         for rung in range(LADDER):
@@ -101,7 +102,7 @@ class Maker:
             for side, price in (("buy", middle - away), ("sell", middle + away)):
                 actions.append(place(
                     self._market, "buy" if side == "buy" else "sell", price, self._lots * (1 + rung),
-                    client_id=trader.next_client_id(), tif="POST_ONLY"))
+                    client_id=next(self._ids), tif="POST_ONLY"))
         return actions
 
 
