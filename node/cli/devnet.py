@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SETTLE_S: Final = 60.0
 STRIKE_S: Final = 20.0  # what one villain may take
+WIDTH: Final = 150  # of the line that a terminal sees rewritten
 EMBEDDED: Final = """\
 [log]
 level = "info"
@@ -178,7 +179,8 @@ class Devnet:
     def _say(self, text: str) -> None:
         """Progress, for people; not where machines read."""
         out = sys.stderr if self.json else sys.stdout
-        print(f"{time.monotonic() - self.begun:6.1f}s  {text}", file=out, flush=True)
+        line = f"{time.monotonic() - self.begun:6.1f}s  {text}"
+        print(f"\r{line:<{WIDTH}}" if out.isatty() else line, file=out, flush=True)
 
     async def _start(self, group: Processes) -> None:
         """L1, contracts, and every role."""
@@ -275,7 +277,7 @@ class Devnet:
             await trio.sleep(1 if terminal else 5)
             text = self._line(watch)
             if terminal:
-                print(f"\r{text[:150]:<150}", end="", flush=True)
+                print(f"\r{text[:WIDTH]:<{WIDTH}}", end="", flush=True)
             else:
                 self._say(text)
 

@@ -116,9 +116,13 @@ class Processes:
                 await child.process.wait()
 
     async def stop_all(self) -> None:
-        """End all children, the newest first."""
-        for child in reversed(self.children):
-            await self.stop(child)
+        """End all children: what talks to the first one (L1) together, then it."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for child in self.children[1:]:
+                    nursery.start_soon(self.stop, child)
+            for child in self.children[:1]:
+                await self.stop(child)
 
 
 @asynccontextmanager
