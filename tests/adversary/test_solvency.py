@@ -1,0 +1,94 @@
+"""While marks stand still, no transaction takes an account from solvent to bankrupt, its own or anybody else's.
+
+What margin checks, liquidations and withdrawals are for, as one property over random hostile histories of two markets.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from node.stf import encoding
+from node.stf.params import OPEN_ORDERS_MAX, REST_FEE
+from node.stf.types import GTC, IOC, POST_ONLY, Receipt
+from tests.stf.world import World, cancel_all, limit
+
+USD = 1_000_000
+TICK_VALUE = 10
+MARKETS = (0, 1)
+
+
+class Crowd:
+    """Six accounts, rich and poor, that do anything in two markets."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        pick = self.random.choice
+        self.world = World(strict=True)
+        self.world.block(self.world.l1_time * 1000)
+        for market in MARKETS:
+            self.world.create_market(
+                market, impact=pick((0, 5 * USD)), fees=pick(((0, 0), (500, 100))), band=pick((50_000, 200_000)),
+                stale_ms=10**9, oi_cap=5_000,
+            )
+        self.accounts = [self.world.deposit(f"trader {i}", pick((50, 200, 400, 1_000, 5_000)) * USD) for i in range(6)]
+        self.marks = dict.fromkeys(MARKETS, 600_000)
+        self.world.price(self.marks)
+        self.liquidations = 0
+
+    def move(self) -> None:
+        """New marks."""
+        for market, mark in self.marks.items():
+            self.marks[market] = max(100_000, int(mark * self.random.uniform(0.97, 1.03)))
+        self.world.price(self.marks)
+
+    def step(self) -> Receipt:
+        """One transaction of somebody, and the Continues that it asks for."""
+        choice, pick = self.random.random(), self.random.choice
+        account, market = pick(self.accounts), pick(MARKETS)
+        if choice < 0.70:
+            receipt = self.world.actions(account, *[self.order() for _ in range(self.random.randint(1, 3))])
+        elif choice < 0.75:
+            receipt = self.world.actions(account, cancel_all(market))
+        elif choice < 0.80:
+            receipt = self.world.withdraw(account, pick((1, 10, 100)) * USD)
+        else:
+            receipt = self.world.run(encoding.write_liquidate(account, market))
+            self.liquidations += len(receipt.fills) > 0
+        for waiting in MARKETS:
+            row = self.world.engine.ledger.markets[waiting]
+            while row is not None and row.pending.lots:
+                self.world.run(encoding.write_continue(waiting))
+        return receipt
+
+    def order(self) -> object:
+        pick, market = self.random.choice, self.random.choice(MARKETS)
+        factor = pick((self.random.uniform(0.8, 1.2), self.random.uniform(0.98, 1.02), 1))
+        lots, tif = pick((1, 5, 50, 300, 1_000)), pick((GTC, GTC, IOC, POST_ONLY))
+        return limit(market, pick((0, 1)), int(self.marks[market] * factor), lots, pick(range(9)), tif=tif)
+
+    def equities(self) -> dict[int, int]:
+        """What each account owns at the marks, by the rows alone."""
+        return {
+            number: row.collateral
+            + sum(p.size * self.marks[p.market] * TICK_VALUE - p.cost for p in row.positions)
+            for number, row in self.world.engine.ledger.accounts.items()
+        }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_transaction_bankrupts_anybody(seed: int) -> None:
+    crowd = Crowd(seed)
+    for _ in range(40):
+        crowd.move()
+        before = crowd.equities()
+        for _ in range(40):
+            receipt = crowd.step()
+            after = crowd.equities()
+            # an account at zero may still pay the deposits of resting orders that reduce it, which come back
+            broke = [n for n, equity in after.items() if before[n] >= 0 and equity < -OPEN_ORDERS_MAX * REST_FEE]
+            assert not broke, (broke, receipt)
+            before = after
+        assert crowd.world.conserved()
+    assert crowd.liquidations > 0, "a history without liquidations shows nothing"
