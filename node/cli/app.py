@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keeper": ("node.cli.keepers:keeper", "Publish prices and liquidate; with --bots also trade."),
     "replay": ("node.cli.replay:replay", "Send a recorded tape of a real venue as signed orders."),
     "bench": ("node.cli.bench:bench", "Measure this machine: ceilings, throughput, latency, gas."),
+    "compile": ("node.cli.compile:compile_rules", "Copy this installation and compile its rules to C."),
 }
 
 

@@ -48,6 +48,7 @@ def bench(*, seconds: float = 2.0, gas: bool = True, json: bool = False) -> None
     if not 0.1 <= seconds <= 600:
         raise UserError("--seconds is 0.1 to 600")
     from node import log
+    from node.cli.compile import is_compiled
     from sequencer.measure import recover_ceiling
 
     log.configure("warning", "text")
@@ -55,6 +56,7 @@ def bench(*, seconds: float = 2.0, gas: bool = True, json: bool = False) -> None
     ceilings = {threads: recover_ceiling(seconds / 2, threads) for threads in (1, 2)}
     result: dict[str, Any] = {
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()},
+        "rules": "compiled" if is_compiled() else "interpreted",
         "recover_per_s": {f"{threads}_threads": round(rate) for threads, rate in ceilings.items()},
         "in_process": _orders("in process", _in_process, seconds, ceilings[2]),
         "websocket": _orders("over WebSocket", _over_websocket, seconds, ceilings[2]),
@@ -135,7 +137,7 @@ def _rate(apply: Callable[[dict[bytes, bytes | None]], object], keys: list[bytes
 def _text(result: dict[str, Any]) -> str:
     machine, ceiling = result["machine"], result["recover_per_s"]
     lines = [
-        f"{machine['cpus']} processors ({machine['machine']}), Python {machine['python']}",
+        f"{machine['cpus']} processors ({machine['machine']}), Python {machine['python']}, rules {result['rules']}",
         f"signatures recovered to addresses: {ceiling['1_threads']:,} a second by one thread, "
         f"{ceiling['2_threads']:,} by two (the ceiling)", "",
         f"{'orders a second':26}{'orders/s':>10}{'share':>8}{'promise p50':>14}{'p99 ms':>10}{'bytes/order':>13}"]
