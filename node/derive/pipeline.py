@@ -44,13 +44,15 @@ OnDispute = Callable[[Dispute], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All that was derived from L1 up to one of its blocks."""
+    """All that was derived from L1 up to one of its blocks. One inside a dispute (not ``clean``) says where L1 was, but
+    nobody goes back to it: derivation would go on behind the batch whose evidence it must meet again."""
 
     l1_number: int
     l1_hash: bytes
     l2_block: int
     batch: int
     messages: int
+    clean: bool = True
 
 
 @dataclass(slots=True)
@@ -136,9 +138,10 @@ class Pipeline:
                 await self._event(entry)
         except Reset as error:
             log.warning("derivation_reset", reason=str(error))
-            self._restore(self._last())
+            self._go_back(self._checkpoints)
             raise Temporary(str(error)) from error
-        self._save(Checkpoint(last, end.hash, self._chain.head.number, self._batch_number(), self.inbox.count))
+        clean = self.progress.disputed is None
+        self._save(Checkpoint(last, end.hash, self._chain.head.number, self._batch_number(), self.inbox.count, clean))
         self.progress.l1_derived = last
         return True
 
@@ -236,16 +239,22 @@ class Pipeline:
             depth += 1
         if depth == 0:
             return
-        kept = self._checkpoints[: len(self._checkpoints) - depth]
-        if not kept:
-            raise Critical(
-                f"L1 reorganised below block {self._checkpoints[0].l1_number}, the oldest that is remembered: "
-                "remove the datadir to derive anew")
+        self._go_back(self._checkpoints[: len(self._checkpoints) - depth])
         self.progress.reorgs += 1
-        log.warning("l1_reorg_followed", to_l1_block=kept[-1].l1_number, checkpoints=depth)
+        log.warning("l1_reorg_followed", to_l1_block=self._last().l1_number, checkpoints=depth)
+        self._write()
+
+    def _go_back(self, kept: list[Checkpoint]) -> None:
+        """Restore the newest of these checkpoints that is in no dispute."""
+        oldest = self._checkpoints[0].l1_number
+        kept = list(kept)
+        while kept and not kept[-1].clean:
+            kept.pop()
+        if not kept:
+            raise Critical(f"L1 reorganised below block {oldest}, the oldest that is remembered: remove the datadir to "
+                           "derive anew")
         self._checkpoints = kept
         self._restore(kept[-1])
-        self._write()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self._chain.rollback(min(checkpoint.l2_block, self._chain.head.number))
@@ -270,7 +279,7 @@ class Pipeline:
         """Make checkpoints durable, but none past a disputed batch: a restart must meet its evidence again."""
         disputed = self.progress.disputed
         limit = self.progress.l1_head + 1 if disputed is None else disputed.batch.l1_block
-        kept = [c for c in self._checkpoints if self._start <= c.l1_number < limit]
+        kept = [c for c in self._checkpoints if c.clean and self._start <= c.l1_number < limit]
         rows = [
             rlp_list((
                 rlp_int(c.l1_number), rlp_bytes(c.l1_hash), rlp_int(c.l2_block), rlp_int(c.batch), rlp_int(c.messages)))
@@ -285,7 +294,7 @@ class Pipeline:
         found = [Checkpoint(self._start - 1, bytes(32), 0, 0, 0)] if len(rows) < CHECKPOINTS_MAX - 1 else []
         for number, block_hash, l2_block, batch, messages in rows:
             numbers = [int.from_bytes(field, "big") for field in (number, l2_block, batch, messages)]
-            found.append(Checkpoint(numbers[0], block_hash, *numbers[1:]))
+            found.append(Checkpoint(numbers[0], block_hash, numbers[1], numbers[2], numbers[3]))
         return found
 
     def _stored_genesis(self) -> BatchHeader | None:

@@ -155,9 +155,13 @@ class TxSender:
         return min(estimate * (100 + self._config.gas_margin_percent) // 100, TX_GAS_MAX)
 
     async def _next_nonce(self) -> int:
-        pending = await self._client.nonce(self.address, block="pending")
-        ours = [flight.record.nonce + 1 for flight in self._flights.values()]
-        return max([pending, *ours])
+        """The first one that neither L1 nor an intent in flight has: a gap that a reorganisation left is filled, or
+        nothing after it would ever be mined."""
+        nonce = await self._client.nonce(self.address, block="pending")
+        ours = {flight.record.nonce for flight in self._flights.values()}
+        while nonce in ours:
+            nonce += 1
+        return nonce
 
     async def _first_offer(self) -> Fees:
         head = await self._client.head()

@@ -180,3 +180,30 @@ async def test_confirmations_hide_the_newest_blocks() -> None:
     story.l1.mine(3)
     await follower.follow()
     assert follower.chain.head.state_root == story.trie.root()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_rollback_that_l1_takes_back_opens_the_dispute_again(restart: bool) -> None:
+    """The proof's block is reorganised away: the wrong batch stands, its evidence must be met again."""
+    story = told(1)
+    story.trade()
+    honest = story.batch()
+    story.l1.post(with_root(honest, 0, b"\x77" * 32))
+    follower = Follower(story.l1)
+    await follower.follow()
+    story.l1.mine(2)
+    await follower.follow()
+    story.l1.drop(2)
+    await follower.follow()
+    assert follower.pipeline.progress.disputed is None
+    if restart:
+        follower.restart()
+    story.l1.reorg(1)
+    await follower.follow()
+    assert follower.pipeline.progress.disputed is not None
+    assert [dispute.batch.header.number for dispute in follower.disputes] == [2, 2]
+    story.l1.drop(2)
+    story.l1.post(honest)
+    await follower.follow()
+    assert follower.pipeline.progress.disputed is None
+    assert follower.chain.head.state_root == story.trie.root()

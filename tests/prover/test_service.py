@@ -187,3 +187,25 @@ async def test_defending_needs_a_key(tmp_path: Path) -> None:
     async with deployed(tmp_path, PATIENT) as world:
         with pytest.raises(Critical, match="ANCHORLINE_WATCHTOWER_KEY"):
             await service.run(watching_config(world, "tower", "defend"), None)
+
+
+async def test_a_proof_that_l1_forgets_is_sent_again(tmp_path: Path) -> None:
+    """L1 reorganises the proof away, and the wrong batch stands again: so does the accusation."""
+    async with deployed(tmp_path, PATIENT) as world:
+        signer = world.chain.signer(WATCHTOWER)
+        async with villainous(world, ("wrong-root-first",)) as trader:
+            await open_accounts(world, trader)
+            async with watching(world, None, "watch", "scout") as scout:
+                await wait_for(partial(proofs, scout), lambda found: found)
+        head = await world.view("head_number")
+        async with watching(world, signer) as tower:
+            (answer,) = await wait_for(partial(proofs, tower), lambda found: found and found[0]["outcome"] == "proven")
+            assert await world.view("head_number") == head - 1
+            receipt = await world.chain.receipt(bytes.fromhex(answer["transaction"][2:]))
+            newest = await world.chain.client.head()
+            await world.chain.rpc("anvil_reorg", hex(newest.number - receipt.block_number + 1))
+            assert await world.view("head_number") == head, "the wrong batch stands again"
+            await wait_for(lambda: world.view("head_number"), lambda number: number == head - 1, seconds=60)
+            answers = await wait_for(
+                partial(proofs, tower), lambda found: all(a["outcome"] == "proven" for a in found))
+            assert [a["name"].partition("#")[2] for a in answers] == ["", "2"]
