@@ -8,7 +8,7 @@ import pytest
 
 from node.l1.bindings import PostBatch
 from node.stf import state, witness
-from node.stf.commitments import header_hash, inbox_hash
+from node.stf.commitments import chunk_leaves, header_hash, inbox_hash, list_proof
 from node.stf.transition import INVALID_ROOT
 from tests.contracts.world import BOND
 from tests.differential.harness import pack_messages
@@ -76,6 +76,45 @@ def test_an_invalid_chunk_falls(world: RollupWorld) -> None:
     receipt = world.prove(posted, len(chunks) - 1)
     assert receipt.value == INVALID_ROOT
     assert dropped(world, posted)
+
+
+def test_an_oversized_chunk_falls(world: RollupWorld) -> None:
+    """Rollup takes up to 24,000 bytes so that more than the rules allow can be posted, and proven."""
+    batch = world.batch()
+    chunks = (batch.chunks[0], b"\x08" * 24_000, *batch.chunks[1:])
+    posted = world.post(world.batch(chunks=chunks, roots=(batch.roots[0], WRONG, *batch.roots[1:])))
+    receipt = world.prove(posted, 1)
+    assert receipt.value == INVALID_ROOT
+    assert dropped(world, posted)
+    print(f"a chunk of 24,000 bytes: {receipt.gas_used:,} gas")
+
+
+def test_there_is_no_phantom_chunk(world: RollupWorld) -> None:
+    """Inner nodes, or places beyond the count, are not chunks."""
+    posted = world.post(world.batch())
+    count = len(posted.chunks)
+    leaves = chunk_leaves(posted.chunks, posted.roots)
+    for index in (count, count + 1, 2**255):
+        with reverts("CHUNK"):
+            world.prove(posted, 0, claim=(index, posted.roots[0], list_proof(leaves, 0)))
+    with reverts("CHUNK"):
+        world.prove(posted, 1, claim=(1, posted.roots[1], list_proof(leaves, 1)[:-1]))
+
+
+def test_a_final_batch_cannot_be_dropped(world: RollupWorld) -> None:
+    batch = world.batch()
+    posted = world.post(world.batch(roots=with_root(batch, 1, WRONG)))
+    world.evm.warp(world.params.challenge_window_s)
+    with reverts("FINAL"):
+        world.prove(posted, 1)
+
+
+def test_a_dropped_batch_cannot_be_dropped_again(world: RollupWorld) -> None:
+    batch = world.batch()
+    posted = world.post(world.batch(roots=with_root(batch, 1, WRONG)))
+    world.prove(posted, 1)
+    with reverts("HEADER"):
+        world.prove(posted, 1)
 
 
 def test_the_second_batch_starts_from_the_first(world: RollupWorld) -> None:
