@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import trio
@@ -181,6 +182,31 @@ async def test_a_second_copy_is_refused(tmp_path: Path) -> None:
             with pytest.RaisesGroup(StorageError, flatten_subgroups=True):
                 async with watching(world, signer):
                     raise AssertionError("two watchtowers run on one folder")
+
+
+async def test_operators_see_agreement_bond_and_what_is_unchecked(tmp_path: Path) -> None:
+    async def metrics(url: str) -> dict[str, float]:
+        async with httpx.AsyncClient() as client:
+            lines = (await client.get(url + "/metrics")).text.splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+        return {name.removeprefix("anchorline_"): float(value) for name, value in pairs}
+
+    async with deployed(tmp_path, PATIENT) as world, villainous(world, ("wrong-root-last",)) as trader:
+        await open_accounts(world, trader)
+        async with trio.open_nursery() as nursery:
+            config = watching_config(world, "tower", "watch")
+            bound = await nursery.start(partial(service.run, config, None))
+            seen = await wait_for(
+                lambda: metrics(bound.http_url), lambda m: m.get('batches_checked_total{agreement="disagreed"}') == 1)
+            seen = await wait_for(lambda: metrics(bound.http_url), lambda m: m["bond_micro_usd"] > 0)
+            assert seen["oldest_unchecked_batch"] == seen["last_valid_batch"] + 1
+            assert seen.get("proofs_sent_total", 0) == 0
+            async with watching(world, world.chain.signer(WATCHTOWER), name="defender"):
+                seen = await wait_for(
+                    lambda: metrics(bound.http_url),
+                    lambda m: m.get('batches_checked_total{agreement="agreed"}', 0) > 0)
+                seen = await wait_for(lambda: metrics(bound.http_url), lambda m: m["oldest_unchecked_batch"] == 0)
+            nursery.cancel_scope.cancel()
 
 
 async def test_defending_needs_a_key(tmp_path: Path) -> None:
