@@ -253,6 +253,122 @@ def messages_of_any_kind(world: DifferentialWorld) -> None:
     world.cut()
 
 
+def long_and_poor(world: DifferentialWorld, market: int = 0) -> int:
+    """An account that is long 1,000 lots from 600,000 on 400 USD: under maintenance when the mark is 570,000."""
+    poor = world.deposit("poor", 400_000_000)
+    world.actions(1, sell(market, PRICE, 1_000))
+    assert world.actions(poor, buy(market, PRICE, 1_000)).action_statuses == [Status.OK]
+    return poor
+
+
+def a_maker_under_maintenance_may_reduce(world: DifferentialWorld) -> None:
+    """Its resting order fills above the mark: it stays under maintenance, but gets no worse."""
+    poor = long_and_poor(world)
+    assert world.actions(poor, sell(0, 575_000, 100)).action_statuses == [Status.OK]
+    world.price({0: 565_000})
+    assert len(world.actions(2, buy(0, 575_000, 100)).fills) == 1
+    assert world.engine.ledger.accounts[poor].positions[0].size == 900
+    world.cut()
+
+
+def a_liquidation_takes_its_limit_and_not_a_tick_less(world: DifferentialWorld) -> None:
+    """A band of 0.2% under a mark of 570,001: the worst price is 568,861, rounded up."""
+    world.create_market(5, band=2_000)
+    world.price({5: PRICE})
+    poor = long_and_poor(world, 5)
+    world.price({5: 570_001})
+    world.actions(2, buy(5, 568_860, 10))
+    assert world.run(encoding.write_liquidate(poor, 5)).status == Status.NO_LIQUIDITY
+    world.actions(2, buy(5, 568_861, 10))
+    assert len(world.run(encoding.write_liquidate(poor, 5)).fills) == 1
+    world.cut()
+
+
+def a_short_is_liquidated_at_its_limit(world: DifferentialWorld) -> None:
+    world.create_market(5, band=2_000)
+    world.price({5: PRICE})
+    poor = world.deposit("poor", 400_000_000)
+    world.actions(1, buy(5, PRICE, 1_000))
+    assert world.actions(poor, sell(5, PRICE, 1_000)).action_statuses == [Status.OK]
+    world.price({5: 630_003})
+    world.actions(2, sell(5, 631_264, 10))
+    assert world.run(encoding.write_liquidate(poor, 5)).status == Status.NO_LIQUIDITY
+    world.actions(2, sell(5, 631_263, 10))
+    assert len(world.run(encoding.write_liquidate(poor, 5)).fills) == 1
+    world.cut()
+
+
+def a_liquidation_does_not_make_debts(world: DifferentialWorld) -> None:
+    """A solvent account is not sold at 5% under the mark; one in debt loses no more than the margin it releases."""
+    poor = long_and_poor(world)
+    world.price({0: 570_000})
+    world.actions(2, buy(0, 541_500, 250))
+    assert world.run(encoding.write_liquidate(poor, 0)).status == Status.NO_LIQUIDITY
+    world.actions(2, cancel_all(0))
+    world.price({0: 555_000})
+    world.actions(2, buy(0, 530_000, 250))
+    assert world.run(encoding.write_liquidate(poor, 0)).status == Status.NO_LIQUIDITY
+    world.actions(2, buy(0, 554_000, 250))
+    assert world.run(encoding.write_liquidate(poor, 0)).status == Status.OK
+    world.cut()
+
+
+def open_interest_has_a_cap(world: DifferentialWorld) -> None:
+    world.create_market(5, oi_cap=1_000)
+    world.price({5: PRICE})
+    world.actions(1, sell(5, PRICE, 600))
+    assert len(world.actions(2, buy(5, PRICE, 600)).fills) == 1
+    world.actions(1, sell(5, PRICE + 1, 400))
+    assert world.actions(3, buy(5, PRICE + 1, 401)).action_statuses == [Status.OK]
+    dave = world.deposit("dave", RICH)
+    world.actions(1, cancel_all(5))
+    world.actions(dave, sell(5, PRICE + 2, 10))
+    assert world.actions(3, buy(5, PRICE + 2, 10)).action_statuses == [Status.OI_CAP]
+    assert world.actions(1, buy(5, PRICE + 2, 10)).action_statuses == [Status.OK]
+    assert world.actions(1, buy(5, PRICE, 1_001)).action_statuses == [Status.OI_CAP]
+    world.cut()
+
+
+def parameters_have_bounds(world: DifferentialWorld) -> None:
+    """A market that breaks one bound is refused; at the bound it is taken."""
+    refused: list[dict[str, object]] = [
+        {"band": 1_000_000},
+        {"quorum": 0},
+        {"quorum": 9},
+        {"tick_value": 0},
+        {"oi_cap": 0},
+        {"oi_cap": 2**61 // (2**32 - 1) // 10 + 1},
+        {"min_notional": 2**61},
+        {"mm": (0, 1)},
+        {"mm": (50_001, 500_000)},
+        {"mm": (25_000, 1_000_001)},
+        {"mm": (30_000, 20_000)},
+        {"im": (50_000, 1_000_001)},
+        {"im": (50_000, 40_000)},
+        {"fees": (1_000_001, 0)},
+        {"fees": (0, 1_000_001)},
+        {"penalty": 1_000_001},
+        {"status": 0},
+        {"status": 4},
+    ]
+    taken: list[dict[str, object]] = [
+        {"band": 999_999},
+        {"quorum": 8},
+        {"oi_cap": 2**61 // (2**32 - 1) // 10},
+        {"min_notional": 2**61 - 1},
+        {"mm": (50_000, 1_000_000)},
+        {"fees": (1_000_000, 1_000_000)},
+        {"penalty": 1_000_000},
+    ]
+    for expected, list_of in ((Status.BAD_MESSAGE, refused), (Status.OK, taken)):
+        for parameters in list_of:
+            payload = configure_market(7, **parameters)  # type: ignore[arg-type]
+            assert world.deliver(ADMIN, payload).status == expected, parameters
+    assert world.deliver(ADMIN, configure_market(7, tick_value=11)).status == Status.BAD_MESSAGE
+    assert world.deliver(ADMIN, configure_market(32)).status == Status.BAD_MESSAGE
+    world.cut()
+
+
 SCENARIOS: list[Callable[[DifferentialWorld], None]] = [
     pending_order_goes_on,
     pending_order_is_cancelled,
@@ -265,6 +381,12 @@ SCENARIOS: list[Callable[[DifferentialWorld], None]] = [
     an_account_has_so_many_positions,
     a_liquidation_finds_nobody,
     a_maker_that_cannot_pay_is_passed_over,
+    a_maker_under_maintenance_may_reduce,
+    a_liquidation_takes_its_limit_and_not_a_tick_less,
+    a_short_is_liquidated_at_its_limit,
+    a_liquidation_does_not_make_debts,
+    open_interest_has_a_cap,
+    parameters_have_bounds,
     keys_trade_but_do_not_withdraw,
     structure_makes_a_chunk_invalid,
     messages_of_any_kind,
