@@ -57,10 +57,7 @@ def l1(
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            try:
-                bound: Any = await nursery.start(run, config)
-            except OSError as error:
-                raise UserError(f"port {port} of {host} cannot be used: {error.strerror}; choose another") from None
+            bound: Any = await nursery.start(run, config)
             emit(json, {"role": "l1", "rpc": bound.http_url, "chain_id": chain_id}, f"L1 serves {bound.http_url}")
 
     run_async(main)

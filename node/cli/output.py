@@ -66,6 +66,8 @@ def describe(error: BaseException) -> str:
         data = error.data if isinstance(error.data, dict) else {}
         details = [str(data[name]) for name in ("kind", "reason", "param") if data.get(name)]
         return f"{error.message} ({', '.join(details)})" if details else error.message
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
 
 
@@ -74,7 +76,7 @@ def known_errors() -> tuple[type[BaseException], ...]:
     from node.rpc.wire import RpcUnavailable
     from node.transport import RpcError
 
-    return (UserError, ConfigError, Temporary, Reset, Critical, RpcError, RpcUnavailable, Interrupted)
+    return (UserError, ConfigError, Temporary, Reset, Critical, RpcError, RpcUnavailable, OSError, Interrupted)
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -41,6 +41,8 @@ class Client:
     def __init__(self, rpc: HttpClient | WsClient, network: Network) -> None:
         self._rpc = rpc
         self.network = network
+        self.seen_ms = 0
+        """The newest L2 time in any answer to a trader, ms: it may be ahead of this machine's clock."""
 
     async def call(self, method: str, params: Any = None, kind: Any = Any) -> Any:
         """Any method. Raises an AnchorlineError."""

@@ -4,8 +4,8 @@
     sent = await trader.place(0, "buy", price=600_000, lots=10)
     await trader.cancel(0, sent.client_ids[0])
 
-Nonces are the time in ms (never twice), signatures live a minute. What the rules refuse for a single action is raised
-as an error of the tree; a list answers with one status per action.
+Nonces are the time in ms (the later of this clock's and L2's, never twice), signatures live a minute. What the rules
+refuse for a single action is raised as an error of the tree; a list answers with one status per action.
 """
 
 from __future__ import annotations
@@ -168,9 +168,10 @@ class Trader:
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _stamp(self) -> tuple[int, int]:
-        """Nonce and expiry."""
-        self._nonce = max(self._nonce + 1, self._clock())
-        return self._nonce, self._clock() + EXPIRY_MS
+        """Nonce and expiry. A key's nonces start at the L2 time of its setting, so that time counts too."""
+        now = max(self._clock(), self.client.seen_ms + 1)
+        self._nonce = max(self._nonce + 1, now)
+        return self._nonce, now + EXPIRY_MS
 
     def _sign(self, digest: Callable[..., bytes], *args: Any) -> bytes:
         encoding.set_domain(self.client.network.domain)
@@ -181,6 +182,7 @@ class Trader:
 
     def _checked(self, sent: Sent, data: bytes) -> Sent:
         """Raises BrokenPromise unless what we signed (where we know its bytes) is what was promised."""
+        self.client.seen_ms = max(self.client.seen_ms, sent.time)
         sent.bytes = len(data)
         tx_hash = bytes.fromhex(sent.hash[2:])
         if data and keccak(data) != tx_hash:

@@ -1,0 +1,120 @@
+"""The command line as users meet it: quick help, settings from three places, errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from node.cli.app import COMMANDS, config_path
+from node.cli.devnet import EMBEDDED
+from node.cli.l1 import micro_usd
+from node.cli.output import UserError
+from node.config import load_file
+
+REPO = Path(__file__).resolve().parents[2]
+ROLLUP = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
+
+
+def anchorline(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANCHORLINE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "node.cli", *args], capture_output=True, text=True, cwd=REPO, timeout=120,
+        env=kept | environment, check=False)
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = ("import sys; from node.cli.app import run_command; run_command(['--help']);"
+            "print(sorted({'web3', 'trio', 'py_evm', 'plyvel', 'eth_account'} & set(sys.modules)))")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 1  # s of CPU; 0.2 on an idle machine
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself_and_speaks_json(command: str) -> None:
+    done = anchorline(command, "--help")
+    assert done.returncode == 0 and "--json" in done.stdout, done.stderr
+
+
+def test_a_section_named_as_a_command_is_read_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[l1]\npoll_ms = 3\n")
+    flags = ("--config", str(path), "--l1.rollup", ROLLUP)
+    assert "l1.poll_ms: is 3" in anchorline("verifier", *flags).stderr
+    assert "l1.poll_ms: is 4" in anchorline("verifier", *flags, ANCHORLINE_L1_POLL_MS="4").stderr
+    assert "l1.poll_ms: is 5" in anchorline("verifier", *flags, "--l1.poll-ms", "5", ANCHORLINE_L1_POLL_MS="4").stderr
+    assert "l1.poll_ms: is 3" in anchorline("verifier", "--l1.rollup", ROLLUP, ANCHORLINE_CONFIG=str(path)).stderr
+
+
+def test_devnet_defaults_are_the_file_s() -> None:
+    file = tomllib.loads((REPO / "configs/devnet.toml").read_text())
+    del file["datadir"], file["l1"]["rpc"]  # only the command knows them
+    assert tomllib.loads(EMBEDDED) == file
+
+
+@pytest.mark.parametrize(("args", "environment", "text"), [
+    (("verifier", "--config", "nowhere.toml"), {}, "nowhere.toml: cannot be read"),
+    (("verifier",), {}, "l1.rollup: '' is no address"),
+    (("sequencer", "--l1.rollup", ROLLUP), {}, "ANCHORLINE_SEQUENCER_KEY"),
+    (("sequencer", "--l1.rollup", ROLLUP), {"ANCHORLINE_SEQUENCER_KEY": "0xzz5ecret"}, "is not hexadecimal"),
+    (("watchtower", "--l1.rollup", ROLLUP, "--watchtower.strategy", "defend"), {}, "ANCHORLINE_WATCHTOWER_KEY"),
+    (("deploy",), {}, "give --publishers ADDRESS"),
+    (("deploy", "--publishers", "0x12"), {}, "'0x12' is no address"),
+    (("deploy", "--publishers", ROLLUP), {}, "set a keystore file"),
+    (("cancel",), {}, "give the client id of one order, or --all"),
+    (("mint", "0"), {}, "not a positive number of dollars"),
+    (("mint", "1", "--deployment", "nowhere.json"), {}, "nowhere.json cannot be read"),
+    (("status", "--rpc", "http://127.0.0.1:1"), {}, "no node answers"),
+    (("status", "--rpc", "ftp://x"), {}, "http"),
+    (("devnet", "--villain", "joker"), {}, "there is no villain 'joker'"),
+    (("devnet", "--seconds", "0"), {}, "give 1 to 86,400 seconds"),
+    (("devnet", "--dir", "node"), {}, "node is not empty"),
+    (("keeper", "--deployment", "nowhere.json"), {}, "nowhere.json cannot be read"),
+])
+def test_what_a_user_can_mend_is_one_line_that_says_how(
+    args: tuple[str, ...], environment: dict[str, str], text: str
+) -> None:
+    done = anchorline(*args, **environment)
+    assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr
+    assert "5ecret" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("args", "text"), [
+    (("status", "--rpc", "http://127.0.0.1:1"), "no node answers"), (("verifier",), "l1.rollup"),
+    (("deploy",), "--publishers"),
+])
+def test_failures_are_objects_for_programs(args: tuple[str, ...], text: str) -> None:
+    done = anchorline(*args, "--json")
+    assert done.returncode == 1 and text in json.loads(done.stdout)["error"]["message"] and not done.stderr
+
+
+def test_bad_usage_suggests() -> None:
+    done = anchorline("order", "bye", "1", "1")
+    assert done.returncode != 0 and "Did you mean" in done.stdout + done.stderr
+
+
+def test_the_config_flag_is_found_before_the_others() -> None:
+    assert config_path(["verifier", "--config", "a.toml"]) == Path("a.toml") == config_path(["v", "--config=a.toml"])
+    assert config_path(["verifier", "--config"]) is None
+
+
+@pytest.mark.parametrize("name", ["devnet", "local", "sepolia"])
+def test_shipped_configurations_load(name: str) -> None:
+    assert load_file(REPO / "configs" / f"{name}.toml").l1.poll_ms > 0
+
+
+def test_dollars_have_six_decimals() -> None:
+    assert (micro_usd(1.5), micro_usd(0.000001), micro_usd(123_456_789.123456)) == (1_500_000, 1, 123_456_789_123_456)
+    for wrong in (0.0, -1.0, 0.0000001, 1.0000005):
+        with pytest.raises(UserError):
+            micro_usd(wrong)
