@@ -27,7 +27,7 @@ WORK_SPENT: Final = WORK_LEAF
 PROOF_SPENT: Final = PROOF_BASE + PROOF_DENSE + GLOBAL_WORDS * PROOF_WORD
 
 # envelope failures: the transaction has changed nothing
-_ENVELOPE: Final = frozenset(Status(code) for code in range(Status.BAD_SIGNATURE, Status.OWNER_ONLY + 1))
+_ENVELOPE: Final = frozenset(Status(code) for code in range(Status.BAD_SIGNATURE, Status.NONCE_TOO_NEW + 1))
 _SIGNED: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY))
 # a Liquidate that ends with one of these has changed nothing
 _IDLE_LIQUIDATE: Final = frozenset((

@@ -154,7 +154,18 @@ class Anchor:
             holder = await self._view("seat_holder")
             return Critical(f"the seat is held by 0x{holder.hex()}, not by 0x{self._sender.address.hex()}: take the "
                             "seat, or stop this sequencer; its un-anchored blocks cannot be posted")
+        if reason.startswith("FORCED_OVERDUE"):
+            self._extend(record)
         return Temporary(f"L1 would refuse batch {record.number}: {reason}")
+
+    def _extend(self, record: BatchRecord) -> None:
+        """Let later blocks join a batch that leaves old messages waiting: they have consumed them, or will."""
+        assert self.head is not None, "step reads the head first"
+        plan = plan_batch(
+            self._chain, self._config, now_ms=self._now_ms(), l1_time_ms=self.head.timestamp * 1_000,
+            first=record.first_block)
+        if plan is not None and plan.last > record.last_block:
+            self._chain.put_batch(replace(record, last_block=plan.last, attempt=record.attempt + 1))
 
     async def _retry_lost(self, record: BatchRecord, parent: bytes) -> None:
         """A posting that was confirmed once and is gone from L1: the next one needs a name of its own."""

@@ -44,10 +44,13 @@ def parent_header(chain: Chain, number: int) -> BatchHeader:
     return record.header
 
 
-def plan_batch(chain: Chain, config: BatcherConfig, *, now_ms: int, l1_time_ms: int) -> Plan | None:
-    """The next batch, None while no block may go to L1."""
-    last = chain.last_batch()
-    first = 1 if last is None else last.last_block + 1
+def plan_batch(
+    chain: Chain, config: BatcherConfig, *, now_ms: int, l1_time_ms: int, first: int | None = None
+) -> Plan | None:
+    """The next batch (from block ``first``: by default what no batch has yet), None while no block may go to L1."""
+    if first is None:
+        last = chain.last_batch()
+        first = 1 if last is None else last.last_block + 1
     plan: Plan | None = None
     oldest = chain.header(first)
     if oldest is None or oldest.time > l1_time_ms:

@@ -38,6 +38,7 @@ CHUNKS_MAX: Final = 128
 CHUNKS_OVER: Final = 64
 BLOCK_BYTES_MAX: Final = 56_000
 MESSAGES_MAX: Final = 64  # consumed by one block
+LATE_BLOCKS_MAX: Final = 16  # sealed in one go for messages that have waited too long
 CONTINUES_MAX: Final = 256  # sent for one order before others get a turn
 
 
@@ -62,11 +63,13 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a block ends: its age in ms of the caller's clock, or its bytes. ``notice_ms``: how long a message that only
-    says "anchored" may wait for company, so that anchoring does not feed on itself."""
+    says "anchored" may wait for company, so that anchoring does not feed on itself. ``overdue_ms``: how far L2 time may
+    run ahead of a message that waits; L1 refuses batches that run ahead by its forced-inclusion delay."""
 
     block_ms: int = 250
     block_bytes_max: int = 100_000
     notice_ms: int = 60_000
+    overdue_ms: int = 1_800_000
 
 
 class Builder:
@@ -304,10 +307,31 @@ class Builder:
     def _ensure_open(self) -> None:
         if self.is_open and self._is_full():
             self.seal()
+        for _ in range(LATE_BLOCKS_MAX):
+            if self.is_open:
+                return
+            if self._open_block():
+                self.seal()
         if not self.is_open:
-            self._open_block(min(TIME_MAX, max(self._clock(), self.engine.globals.time + 1)))
+            self._open_block()
 
-    def _open_block(self, time: int) -> None:
+    def _block_time(self) -> tuple[int, bool]:
+        """The next block's L2 time, and whether it is held back for a message that has waited too long.
+
+        After an outage, a block at the clock's time that could not take all old messages could never be posted: L1
+        judges at a batch's last L2 time whether messages are overdue. So old ones are taken in blocks of their time.
+        """
+        now = min(TIME_MAX, max(self._clock(), self.engine.globals.time + 1))
+        waiting = self._messages.get(self.engine.globals.cursor)
+        if waiting is None:
+            return now, False
+        limit = int.from_bytes(waiting[21:29], "big") * 1_000 + self.limits.overdue_ms
+        held = max(self.engine.globals.time + 1, min(now, limit))
+        return held, held < now
+
+    def _open_block(self) -> bool:
+        """Open a block and take the messages that wait; whether its time is held back."""
+        time, late = self._block_time()
         self._opened_at = self._clock()
         self._run(encoding.write_block(time - self.engine.globals.time))
         for _ in range(MESSAGES_MAX):
@@ -315,6 +339,7 @@ class Builder:
                 break
             self._consume()
         self._notice_since = 0
+        return late
 
     def _consume(self) -> None:
         """Consume the next message; it goes into the log first, because L1 may change its mind about it."""

@@ -125,7 +125,9 @@ class Service:
 
     async def run(self, signer: Signer, poster: Signer, task_status: trio.TaskStatus[Bound]) -> None:
         """Serve until cancelled, or until L1 or the disk ends it."""
-        limits = Limits(self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max)
+        limits = Limits(
+            self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max,
+            overdue_ms=int(self.params[4]) * 500)  # half of force_delay_s
         core = Core(
             self.kv, self.config.datadir / "log", self.domain, signer, limits,
             epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, clock=self._clock, metrics=self.metrics)
