@@ -53,23 +53,29 @@ class Liquidator:
         done = 0
         for _ in range(SLICES_MAX):
             row = await self._client.account(number)
-            market = worst(row)
+            market = await self._reduce(number, worst(row))
             if market is None:
-                break
-            try:
-                await self._client.call("al_liquidate", {"account": number, "market": market})
-            except AnchorlineError as error:
-                log.debug("liquidation_refused", account=number, market=market, reason=error.reason)
                 break
             done += 1
             self.liquidations += 1
             log.info("account_liquidated", account=number, market=market, equity=row.equity)
         return done
 
-
-def worst(row: AccountInfo) -> int | None:
-    """The market of the largest position of an account that may be liquidated; None for a healthy one."""
-    if row.equity >= row.maintenance or not row.prices_fresh:
+    async def _reduce(self, number: int, markets: list[int]) -> int | None:
+        """Liquidate in the first market that lets us (a stale one does not); which one it was."""
+        for market in markets:
+            try:
+                await self._client.call("al_liquidate", {"account": number, "market": market})
+            except AnchorlineError as error:
+                log.debug("liquidation_refused", account=number, market=market, reason=error.reason)
+                continue
+            return market
         return None
+
+
+def worst(row: AccountInfo) -> list[int]:
+    """The markets of an account that may be liquidated, its largest positions first; none for a healthy one."""
+    if row.equity >= row.maintenance:
+        return []
     held = [position for position in row.positions if position.size]
-    return max(held, key=lambda position: abs(position.cost)).market if held else None
+    return [position.market for position in sorted(held, key=lambda position: -abs(position.cost))]

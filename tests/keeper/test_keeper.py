@@ -82,12 +82,14 @@ def account(equity: int, *, fresh: bool = True, sizes: tuple[int, ...] = (5, -9)
     return AccountInfo(1, "0x", 0, equity, 0, 100, 0, fresh, 0, [], positions, 0, 0)
 
 
-@pytest.mark.parametrize(("row", "market"), [
-    (account(99), 1), (account(100), None), (account(99, fresh=False), None), (account(-5, sizes=(0, 0)), None),
-    (account(99, sizes=(5, 0)), 0),
+@pytest.mark.parametrize(("row", "markets"), [
+    (account(99), [1, 0]), (account(100), []), (account(99, fresh=False), [1, 0]), (account(-5, sizes=(0, 0)), []),
+    (account(99, sizes=(5, 0)), [0]),
 ])
-def test_only_accounts_under_maintenance_with_fresh_prices_are_liquidated(row: AccountInfo, market: int | None) -> None:
-    assert worst(row) == market
+def test_only_accounts_under_maintenance_are_liquidated_largest_position_first(
+    row: AccountInfo, markets: list[int]
+) -> None:
+    assert worst(row) == markets
 
 
 async def test_a_round_goes_on_where_the_last_one_stopped_and_is_bounded() -> None:
