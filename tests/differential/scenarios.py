@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from eth_hash.auto import keccak
 
-from node.stf import encoding
+from node.stf import encoding, margin
+from node.stf.engine import Engine
 from node.stf.params import CHUNK_BYTES_MAX, CHUNK_TXS_MAX, OPEN_ORDERS_MAX, POSITIONS_MAX
 from node.stf.types import ADMIN, IOC, POST_ONLY, Status
 from tests.differential.chunks import DifferentialWorld
@@ -329,6 +330,36 @@ def open_interest_has_a_cap(world: DifferentialWorld) -> None:
     world.cut()
 
 
+def free_collateral_is_exact(world: DifferentialWorld) -> None:
+    """Profits, losses and orders away from the mark: the last micro-USD that is free may leave, and no more."""
+    world.create_market(9, tick_value=7, impact=33_333_331, im=(51_000, 900_000))
+    world.price({9: 123_457})
+    for account, trade in ((1, buy(0, PRICE, 777)), (2, sell(0, PRICE, 777)), (1, sell(9, 123_457, 91))):
+        world.actions(account, trade)
+    world.actions(3, buy(9, 123_457, 91))
+    world.actions(1, buy(0, 599_001, 13), sell(0, 611_111, 5), buy(9, 121_212, 3))
+    world.price({0: 612_347, 9: 122_229})
+    world.cut()
+    for account in (1, 2, 3):
+        reader = Engine(world.trie, world.court.domain, world.message_at, strict=True)
+        reader.bind()
+        health = margin.health(account)
+        free = health.equity - health.initial - health.profit
+        assert free > 0 and (health.profit > 0) == (account == 1)
+        assert world.withdraw(account, free + 1).status == Status.INSUFFICIENT_FREE
+        assert world.withdraw(account, free).status == Status.OK
+        world.cut()
+
+
+def a_price_is_fresh_to_the_millisecond(world: DifferentialWorld) -> None:
+    mark_time = world.engine.ledger.boards[0][0].mark_time
+    world.block(mark_time + 30_000 - world.time)
+    assert world.actions(1, buy(0, PRICE - 1, 10)).action_statuses == [Status.OK]
+    world.block(1)
+    assert world.actions(1, buy(0, PRICE - 1, 10)).action_statuses == [Status.STALE_PRICE]
+    world.cut()
+
+
 def parameters_have_bounds(world: DifferentialWorld) -> None:
     """A market that breaks one bound is refused; at the bound it is taken."""
     refused: list[dict[str, object]] = [
@@ -386,6 +417,8 @@ SCENARIOS: list[Callable[[DifferentialWorld], None]] = [
     a_short_is_liquidated_at_its_limit,
     a_liquidation_does_not_make_debts,
     open_interest_has_a_cap,
+    free_collateral_is_exact,
+    a_price_is_fresh_to_the_millisecond,
     parameters_have_bounds,
     keys_trade_but_do_not_withdraw,
     structure_makes_a_chunk_invalid,
