@@ -91,7 +91,8 @@ async def test_a_child_that_fails_is_shown_with_its_log(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.RaisesGroup(pytest.RaisesExc(UserError, match=r"l1: cannot listen on 127\.0\.0\.1:\d+: Address already in use"), flatten_subgroups=True):
+        text = r"l1: cannot listen on 127\.0\.0\.1:\d+: Address already in use"
+        with pytest.RaisesGroup(pytest.RaisesExc(UserError, match=text), flatten_subgroups=True):
             async with processes(tmp_path) as group:
                 await group.start("l1", "l1", "--port", str(taken.getsockname()[1]))
 
