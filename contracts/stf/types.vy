@@ -20,7 +20,6 @@ EXPIRY_TOO_FAR: constant(uint256) = 6
 NONCE_USED: constant(uint256) = 7
 NONCE_TOO_OLD: constant(uint256) = 8
 NONCE_TOO_NEW: constant(uint256) = 9
-OWNER_ONLY: constant(uint256) = 10
 # orders
 NO_MARKET: constant(uint256) = 11
 MARKET_HALTED: constant(uint256) = 12

@@ -146,7 +146,6 @@ _KIND_BY_STATUS: Final[dict[str, ErrorKind]] = {
     "NONCE_USED": ErrorKind.NonceUsed,
     "NONCE_TOO_OLD": ErrorKind.NonceTooOld,
     "NONCE_TOO_NEW": ErrorKind.NonceTooNew,
-    "OWNER_ONLY": ErrorKind.PermissionDenied,
     "NO_MARKET": ErrorKind.BadSymbol,
     "MARKET_HALTED": ErrorKind.MarketClosed,
     "MARKET_REDUCE_ONLY": ErrorKind.MarketReduceOnly,

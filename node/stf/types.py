@@ -23,7 +23,6 @@ class Status(IntEnum):
     NONCE_USED = 7
     NONCE_TOO_OLD = 8
     NONCE_TOO_NEW = 9
-    OWNER_ONLY = 10
     # orders
     NO_MARKET = 11
     MARKET_HALTED = 12
