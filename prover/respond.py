@@ -118,6 +118,9 @@ class Responder:
             return await self._refused(evidence, answer, error.reason)
         except (TxReverted, SendAborted) as error:
             return await self._undone(evidence, answer, str(error))
+        except ValueError as error:  # no node would take it: the rules' limits are there to make this impossible
+            log.critical("proof_too_large", batch=answer.batch, reason=str(error), what_to_do="report this batch")
+            return "failed"
         answer.transaction = "0x" + receipt.tx_hash.hex()
         answer.gas = receipt.gas_used
         return "proven"

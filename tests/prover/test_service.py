@@ -96,9 +96,11 @@ async def proofs(rpc: HttpClient) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("kinds", [SOME, pytest.param(KINDS, marks=pytest.mark.long)], ids=["some", "all"])
-async def test_villains_fall_and_the_chain_goes_on(tmp_path: Path, kinds: tuple[str, ...]) -> None:
-    async with deployed(tmp_path, PATIENT) as world:
+@pytest.mark.parametrize(("l1", "kinds"), [
+    ("embedded", SOME), ("anvil", SOME), pytest.param("embedded", KINDS, marks=pytest.mark.long),
+], ids=["embedded", "anvil", "all"])
+async def test_villains_fall_and_the_chain_goes_on(tmp_path: Path, l1: str, kinds: tuple[str, ...]) -> None:
+    async with deployed(tmp_path, l1, timings=PATIENT) as world:
         signer = world.chain.signer(WATCHTOWER)
         async with (
             watching(world, signer) as tower, verifying(world, "verifier") as verifier,
@@ -122,7 +124,7 @@ async def test_villains_fall_and_the_chain_goes_on(tmp_path: Path, kinds: tuple[
 
 
 async def test_a_watchtower_that_only_watches_raises_the_alarm_and_a_defender_takes_over(tmp_path: Path) -> None:
-    async with deployed(tmp_path, PATIENT) as world, villainous(world, ("wrong-root-last",)) as trader:
+    async with deployed(tmp_path, timings=PATIENT) as world, villainous(world, ("wrong-root-last",)) as trader:
         signer = world.chain.signer(WATCHTOWER)
         await open_accounts(world, trader)
         async with watching(world, None, "watch") as tower:
@@ -138,7 +140,7 @@ async def test_a_watchtower_that_only_watches_raises_the_alarm_and_a_defender_ta
 
 async def test_a_restart_in_the_middle_sends_nothing_twice(tmp_path: Path) -> None:
     """The proof is published, L1 does not mine, the watchtower dies and comes back: one transaction in all."""
-    async with deployed(tmp_path, PATIENT) as world, villainous(world, ("credit-from-nothing",)) as trader:
+    async with deployed(tmp_path, timings=PATIENT) as world, villainous(world, ("credit-from-nothing",)) as trader:
         signer = world.chain.signer(WATCHTOWER)
         await open_accounts(world, trader)
         async with watching(world, None, "watch", "scout") as scout:
@@ -157,7 +159,7 @@ async def test_a_restart_in_the_middle_sends_nothing_twice(tmp_path: Path) -> No
 
 
 async def test_two_watchtowers_one_reward(tmp_path: Path) -> None:
-    async with deployed(tmp_path, PATIENT) as world:
+    async with deployed(tmp_path, timings=PATIENT) as world:
         first, second = world.chain.signer(WATCHTOWER), world.chain.signer(WATCHTOWER + 1)
         async with (
             watching(world, first, name="one") as one, watching(world, second, name="two") as two,
@@ -176,7 +178,7 @@ async def test_two_watchtowers_one_reward(tmp_path: Path) -> None:
 
 
 async def test_a_second_copy_is_refused(tmp_path: Path) -> None:
-    async with deployed(tmp_path, PATIENT) as world:
+    async with deployed(tmp_path, timings=PATIENT) as world:
         signer = world.chain.signer(WATCHTOWER)
         async with watching(world, signer):
             with pytest.RaisesGroup(StorageError, flatten_subgroups=True):
@@ -191,7 +193,7 @@ async def test_operators_see_agreement_bond_and_what_is_unchecked(tmp_path: Path
         pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
         return {name.removeprefix("anchorline_"): float(value) for name, value in pairs}
 
-    async with deployed(tmp_path, PATIENT) as world, villainous(world, ("wrong-root-last",)) as trader:
+    async with deployed(tmp_path, timings=PATIENT) as world, villainous(world, ("wrong-root-last",)) as trader:
         await open_accounts(world, trader)
         async with trio.open_nursery() as nursery:
             config = watching_config(world, "tower", "watch")
@@ -210,14 +212,14 @@ async def test_operators_see_agreement_bond_and_what_is_unchecked(tmp_path: Path
 
 
 async def test_defending_needs_a_key(tmp_path: Path) -> None:
-    async with deployed(tmp_path, PATIENT) as world:
+    async with deployed(tmp_path, timings=PATIENT) as world:
         with pytest.raises(Critical, match="ANCHORLINE_WATCHTOWER_KEY"):
             await service.run(watching_config(world, "tower", "defend"), None)
 
 
 async def test_a_proof_that_l1_forgets_is_sent_again(tmp_path: Path) -> None:
     """L1 reorganises the proof away, and the wrong batch stands again: so does the accusation."""
-    async with deployed(tmp_path, PATIENT) as world:
+    async with deployed(tmp_path, timings=PATIENT) as world:
         signer = world.chain.signer(WATCHTOWER)
         async with villainous(world, ("wrong-root-first",)) as trader:
             await open_accounts(world, trader)

@@ -13,7 +13,7 @@ from node.l1.bindings import encode_post_batch
 from node.stf.commitments import inbox_hash, pack_position, unpack_position
 from node.stf.transition import INVALID_ROOT
 from prover.proof import finish, prove
-from sequencer.villains import KINDS, corrupt
+from sequencer.villains import KINDS, Unsuitable, corrupt
 from tests.contracts.world import BOND
 from tests.evm import Receipt, reverts
 from tests.prover.world import CourtWorld, Follower
@@ -173,3 +173,13 @@ async def test_a_chunk_that_takes_more_messages_than_it_has_room_for(world: Cour
     assert "no room" in follower.disputes[0].reason
     assert world.rollup.call("head_number") == 1
     print(f"too many messages: {receipt.gas_used:,} gas, {len(follower.proof().calldata):,} bytes of calldata")
+
+
+@pytest.mark.parametrize("kind", ["credit-from-nothing", "skipped-margin-check", "broken-priority", "hidden-order",
+                                  "forged-signature", "stranger-oracle", "lying-header-cursor"])
+def test_a_batch_without_an_opportunity_is_left_alone(kind: str) -> None:
+    """Nobody to rob, no book to bend, no message left to claim: the villain waits for a later batch."""
+    world = CourtWorld()
+    world.block(world.evm.timestamp * 1000)
+    with pytest.raises(Unsuitable):
+        corrupt(kind, world.batch(), world.context())

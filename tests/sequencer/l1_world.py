@@ -26,7 +26,7 @@ from node.l1.sender import Intent, SenderConfig, open_sender
 from node.rpc.client import HttpClient, RpcError
 from node.stf import encoding
 from sequencer.requests import ActionsRequest, OracleRequest
-from tests.l1.chains import Chain
+from tests.l1.chains import Chain, l1_chain
 from tests.stf.world import address, private_key, sign
 
 BOND = 1_000 * USD
@@ -169,11 +169,11 @@ async def embedded(clock: LateClock) -> AsyncIterator[Chain]:
 
 
 @asynccontextmanager
-async def deployed(folder: Path, timings: Timings = TIMINGS) -> AsyncIterator[World]:
+async def deployed(folder: Path, kind: str = "embedded", *, timings: Timings = TIMINGS) -> AsyncIterator[World]:
     """The world, ready for a sequencer to start; the operator has the seat, L1 has a block a second."""
     publishers = tuple(address(private_key(f"publisher {slot}")).to_bytes(20, "big") for slot in range(3))
     clock = LateClock()
-    async with embedded(clock) as chain:
+    async with embedded(clock) if kind == "embedded" else l1_chain(kind) as chain:
         journal = FileJournal(folder / "deploy.journal")
         async with open_sender(chain.client, chain.signer(0), journal, SENDER) as sender:
             deployment = await deploy(chain.client, sender, Plan(publishers, timings))
