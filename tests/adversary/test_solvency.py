@@ -10,9 +10,12 @@ import random
 import pytest
 
 from node.stf import encoding
+from node.stf.engine import Engine, genesis_leaves
 from node.stf.params import OPEN_ORDERS_MAX, REST_FEE
 from node.stf.types import GTC, IOC, POST_ONLY, Receipt
-from tests.stf.world import World, cancel_all, limit
+from tests.differential.chunks import DifferentialWorld
+from tests.differential.harness import Court
+from tests.stf.world import DOMAIN, LeafStore, World, cancel_all, limit
 
 USD = 1_000_000
 TICK_VALUE = 10
@@ -22,10 +25,10 @@ MARKETS = (0, 1)
 class Crowd:
     """Six accounts, rich and poor, that do anything in two markets."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, world: World) -> None:
         self.random = random.Random(seed)
         pick = self.random.choice
-        self.world = World(strict=True)
+        self.world = world
         self.world.block(self.world.l1_time * 1000)
         for market in MARKETS:
             self.world.create_market(
@@ -79,7 +82,7 @@ class Crowd:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_transaction_bankrupts_anybody(seed: int) -> None:
-    crowd = Crowd(seed)
+    crowd = Crowd(seed, World(strict=True))
     for _ in range(40):
         crowd.move()
         before = crowd.equities()
@@ -92,3 +95,32 @@ def test_no_transaction_bankrupts_anybody(seed: int) -> None:
             before = after
         assert crowd.world.conserved()
     assert crowd.liquidations > 0, "a history without liquidations shows nothing"
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_the_sequencers_live_rows_give_the_same_chunks_as_copies(seed: int) -> None:
+    """A sequencer's getters hand out live rows, a proof's copies: a forgotten setter would make an honest batch wrong."""
+    crowd = Crowd(seed, World(strict=False))
+    for _ in range(12):
+        crowd.move()
+        for _ in range(40):
+            crowd.step()
+    world = crowd.world
+    world.cut()
+    store = LeafStore(genesis_leaves())
+    for chunk, made in zip(world.chunks, world.results, strict=True):
+        _receipts, found = Engine(store, DOMAIN, world.message_at, strict=True).execute_chunk(chunk)
+        assert found == made
+        store.apply(found.changes)
+    assert len(world.chunks) > 20
+
+
+def test_the_contract_agrees_about_hostile_histories() -> None:
+    """Liquidations at every price, turned positions, lists and continuations, each chunk in both languages."""
+    crowd = Crowd(9, DifferentialWorld(Court()))
+    for _ in range(14):
+        crowd.move()
+        for _ in range(16):
+            crowd.step()
+    crowd.world.cut()
+    assert crowd.liquidations > 0
