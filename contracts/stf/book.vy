@@ -30,7 +30,8 @@ def place(account: uint256, action: types.Action, steps: uint256) -> (uint256, u
     index: uint256 = accounts.ensure_position(account, action.market)
     if index == types.NO_INDEX:
         return types.TOO_MANY_POSITIONS, steps
-    status = self.open_order(account, index, action)
+    health: types.Terms = empty(types.Terms)
+    health, status = self.open_order(account, index, action)
     if status != types.OK:
         accounts.release_position(account, index)
         return status, steps
@@ -43,7 +44,7 @@ def place(account: uint256, action: types.Action, steps: uint256) -> (uint256, u
         side=action.side,
         tif=action.tif,
     )
-    return self.run(action.market, pending, steps)
+    return self.run(action.market, pending, health, steps)
 
 
 @internal
@@ -105,8 +106,9 @@ def crosses(market: uint256, side: uint256, price: uint256) -> bool:
 
 
 @internal
-def open_order(account: uint256, index: uint256, action: types.Action) -> uint256:
-    """@notice Counts the order as open if margin and caps allow it."""
+def open_order(account: uint256, index: uint256, action: types.Action) -> (types.Terms, uint256):
+    """@notice Counts the order as open if margin and caps allow it. @return the account's health with it, and a status."""
+    health: types.Terms = empty(types.Terms)
     board: types.Board = state.get_board(action.market)
     oi_cap: uint256 = state.get_market(action.market).oi_cap
     position: types.Position = accounts.settle(state.get_position(account, index), board.funding)
@@ -116,7 +118,7 @@ def open_order(account: uint256, index: uint256, action: types.Action) -> uint25
     reduces: bool = accounts.falls(position.size, lots)
     state.set_position(account, index, position)
     if board.status != types.OPEN and not reduces:
-        return types.MARKET_REDUCE_ONLY
+        return health, types.MARKET_REDUCE_ONLY
     notional: uint256 = action.price * action.lots * board.tick_value
     position = accounts.add_open(position, action.side, action.lots, notional)
     buys: int256 = position.size + convert(position.buy_lots, int256)
@@ -124,13 +126,13 @@ def open_order(account: uint256, index: uint256, action: types.Action) -> uint25
     exposure: uint256 = convert(max(abs(buys), abs(sells)), uint256)
     if exposure > oi_cap or position.buy_lots > oi_cap * 2 or position.sell_lots > oi_cap * 2:
         state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
-        return types.OI_CAP
+        return health, types.OI_CAP
     state.set_position(account, index, position)
-    health: types.Terms = margin.health(account)
+    health = margin.health(account)
     if health.equity >= health.initial + convert(params.REST_FEE, int256) or reduces:
-        return types.OK
+        return health, types.OK
     state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
-    return types.INSUFFICIENT_MARGIN
+    return health, types.INSUFFICIENT_MARGIN
 
 
 @internal
@@ -151,26 +153,27 @@ def resume(market: uint256, steps: uint256) -> uint256:
         return types.STALE_PRICE
     status: uint256 = 0
     left: uint256 = 0
-    status, left = self.run(market, pending, steps)
+    status, left = self.run(market, pending, margin.health(pending.account), steps)
     return status
 
 
 @internal
-def run(market: uint256, order: types.Pending, steps_max: uint256) -> (uint256, uint256):
-    """@notice Matches an order that counts as open, then rests it, keeps it pending, or drops what is left."""
+def run(market: uint256, order: types.Pending, before: types.Terms, steps_max: uint256) -> (uint256, uint256):
+    """
+    @notice Matches an order that counts as open, then rests it, keeps it pending, or drops what is left.
+    @param before the taker's account with the order open
+    """
     taker: types.Pending = order
     steps: uint256 = steps_max
     status: uint256 = types.OK
     waiting: bool = False
-    health: types.Terms = empty(types.Terms)
+    health: types.Terms = before
     for _: uint256 in range(steps_max + 1, bound=params.MATCH_STEPS + 1):
         if taker.lots == 0 or not self.crosses(market, taker.side, taker.price):
             break
         if steps == 0:
             waiting = True
             break
-        if steps == steps_max:
-            health = margin.health(taker.account)
         steps -= 1
         state.spend_work(params.WORK_STEP)
         taker, health, status = self.visit(market, taker, health)

@@ -232,7 +232,7 @@ def actions_room(count: uint256, places: uint256, markets: uint256) -> (uint256,
     leaves: uint256 = 1 + count + 2 * markets
     proof: uint256 = PROOF_ACCOUNT + count * params.PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * (2 * WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
+        work += places * (WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * params.PROOF_VISIT + MATCH_PROOF + 2 * markets * params.PROOF_ORDER
     return work, leaves, proof

@@ -47,14 +47,14 @@ def place(account: int, action: Action, steps: int) -> tuple[Status, int]:
     index = accounts.ensure_position(account, action.market)
     if index == NO_INDEX:
         return Status.TOO_MANY_POSITIONS, steps
-    status = open_order(account, index, action)
+    health, status = open_order(account, index, action)
     if status != Status.OK:
         accounts.release_position(account, index)
         return status, steps
     pending = Pending(
         account, action.lots, action.price, action.client_id, action.expiry, action.side, action.tif
     )
-    return run(action.market, pending, steps)
+    return run(action.market, pending, health, steps)
 
 
 def check_place(account: int, action: Action) -> Status:
@@ -109,8 +109,9 @@ def crosses(market: int, side: int, price: int) -> bool:
     return best <= price if side == BUY else best >= price
 
 
-def open_order(account: int, index: int, action: Action) -> Status:
-    """Count the order as open if margin and caps allow it."""
+def open_order(account: int, index: int, action: Action) -> tuple[Terms, Status]:
+    """Count the order as open if margin and caps allow it. Returns the account's health with it."""
+    health = Terms()
     board = state.get_board(action.market)
     market = state.get_market(action.market)
     position = accounts.settle(state.get_position(account, index), board.funding)
@@ -119,19 +120,19 @@ def open_order(account: int, index: int, action: Action) -> Status:
     reduces = accounts.falls(position.size, lots + same if action.side == BUY else lots - same)
     state.set_position(account, index, position)
     if board.status != OPEN and not reduces:
-        return Status.MARKET_REDUCE_ONLY
+        return health, Status.MARKET_REDUCE_ONLY
     notional = action.price * action.lots * board.tick_value
     position = accounts.add_open(position, action.side, action.lots, notional)
     exposure = max(abs(position.size + position.buy_lots), abs(position.size - position.sell_lots))
     if exposure > market.oi_cap or position.buy_lots > market.oi_cap * 2 or position.sell_lots > market.oi_cap * 2:
         state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
-        return Status.OI_CAP
+        return health, Status.OI_CAP
     state.set_position(account, index, position)
     health = margin.health(account)
     if health.equity >= health.initial + REST_FEE or reduces:
-        return Status.OK
+        return health, Status.OK
     state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
-    return Status.INSUFFICIENT_MARGIN
+    return health, Status.INSUFFICIENT_MARGIN
 
 
 def resume(market: int, steps: int) -> Status:
@@ -149,24 +150,24 @@ def resume(market: int, steps: int) -> Status:
     if not oracle.is_fresh(board):
         drop_open(market, pending)
         return Status.STALE_PRICE
-    status, _left = run(market, pending, steps)
+    status, _left = run(market, pending, margin.health(pending.account), steps)
     return status
 
 
-def run(market: int, taker: Pending, steps_max: int) -> tuple[Status, int]:
-    """Match an order that counts as open, then rest it, keep it pending, or drop what is left."""
+def run(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[Status, int]:
+    """Match an order that counts as open, then rest it, keep it pending, or drop what is left.
+
+    ``health`` is the taker's account with the order open.
+    """
     steps = steps_max
     status = Status.OK
     waiting = False
-    health = Terms()
     for _ in range(steps_max + 1):
         if taker.lots == 0 or not crosses(market, taker.side, taker.price):
             break
         if steps == 0:
             waiting = True
             break
-        if steps == steps_max:
-            health = margin.health(taker.account)
         steps -= 1
         state.spend_work(WORK_STEP)
         taker, health, status = visit(market, taker, health)

@@ -226,7 +226,7 @@ def actions_room(count: int, places: int, markets: int) -> tuple[int, int, int]:
     leaves = 1 + count + 2 * markets
     proof = PROOF_ACCOUNT + count * PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * (2 * WORK_HEALTH + WORK_LEAF) + MATCH_WORK
+        work += places * (WORK_HEALTH + WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * PROOF_VISIT + MATCH_PROOF + 2 * markets * PROOF_ORDER
     return work, leaves, proof

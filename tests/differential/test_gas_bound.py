@@ -24,13 +24,13 @@ from tests.stf.world import buy, cancel, cancel_all, configure_market, message
 
 TX_GAS_MAX = 16_777_216  # EIP-7825
 FOUND_MAX = 12_000_000  # what the search below may find
-STATIC_MAX = 13_900_000
+STATIC_MAX = 12_000_000
 CALLDATA_MAX = 110_000
 # one closed subtree: 33 bytes of calldata, 34 proof bytes (tests/contracts/test_witness.py bounds its gas)
 SUBTREE_GAS = 1_830 + 33 * 16
 SUBTREE_PROOF = 34
 ARGUMENTS_BYTES = 3_000  # headers, list proofs and ABI words around chunk, messages and witness
-BASE = 500_000  # a transaction, its memory at full size, headers, list proofs, the drop
+BASE = 400_000  # a transaction, its memory at full size, headers, list proofs, the drop
 
 
 def shown(name: str, verdict: Verdict) -> str:
