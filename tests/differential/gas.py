@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from node.stf import encoding
 from node.stf.params import PRICE_MAX
-from node.stf.state import encode_order, order_key
-from node.stf.types import Action, Order
+from node.stf.state import AccountRow, account_key, encode_account, encode_order, order_key
+from node.stf.types import Action, Key, Order
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
 from tests.stf.world import address, buy, cancel, sell, sign
@@ -15,6 +15,7 @@ PRICE = 600_000
 TRADERS = 18  # accounts 1 to 18 have eight positions each
 RICH = 10**11
 SEQ_BITS = 30
+DENSE_BITS = 24  # 10**7 leaves with dense ids: a path of 24 levels
 
 
 def heavy(court: Court) -> DifferentialWorld:
@@ -91,3 +92,20 @@ def deepen(world: DifferentialWorld, count: int) -> list[Action]:
     world.trie.apply(changes)
     world.store.apply(changes)
     return cancels
+
+
+def crowd(world: DifferentialWorld) -> None:
+    """Paths to the traders' accounts as long as among 10**7 of them: a neighbour parts from each at every one of the 24
+    bits that dense ids differ in. A proof sees no more of the others than their hashes.
+    """
+    row = AccountRow()
+    row.keys.append(Key(address=1))
+    stranger = encode_account(row)
+    changes: dict[bytes, bytes | None] = {}
+    for account in range(1, TRADERS + 1):
+        for bit in range(DENSE_BITS):
+            near = account ^ 1 << bit
+            if near > TRADERS:
+                changes[account_key(near)] = stranger
+    world.trie.apply(changes)
+    world.store.apply(changes)

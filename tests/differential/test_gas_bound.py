@@ -18,7 +18,7 @@ from node.stf.params import CHUNK_BYTES_MAX, CHUNK_PROOF_MAX, CHUNK_WORK_MAX
 from node.stf.types import Action
 from tests.conftest import PROFILE
 from tests.differential.chunks import DifferentialWorld
-from tests.differential.gas import MARKETS, PRICE, deepen, heavy, ladder, publication, sign_list, withdrawal
+from tests.differential.gas import MARKETS, PRICE, crowd, deepen, heavy, ladder, publication, sign_list, withdrawal
 from tests.differential.harness import DECODE_MAX, RULES_BASE, Court, Verdict
 from tests.stf.world import buy, cancel, cancel_all, configure_market, message
 
@@ -130,8 +130,9 @@ def fill(world: DifferentialWorld, rnd: random.Random, cancels: list[Action]) ->
 
 
 def test_a_search_for_expensive_chunks_finds_none_too_expensive(world: DifferentialWorld) -> None:
-    """Deep orders, eight-position makers and long lists, mixed at random until the chunk is full."""
+    """Among 10**7 leaves: deep orders, eight-position makers, long lists, mixed at random until a chunk is full."""
     ladder(world)
+    crowd(world)
     cancels = deepen(world, 44)
     rnd = random.Random(20_26)
     found: list[Verdict] = []
@@ -140,6 +141,7 @@ def test_a_search_for_expensive_chunks_finds_none_too_expensive(world: Different
         found.append(world.judge(chunk))
     for verdict in sorted(found, key=lambda v: -v.gas)[:3]:
         print(shown("among the most expensive", verdict))
+    print(shown("16 fills", world.judge(sign_list(world, 17, [buy(0, PRICE + 100, 320)]))))
     for number in (20, 43):
         chunk = sign_list(world, 1, cancels[: number // 2]) + sign_list(world, 2, cancels[number // 2 : number])
         print(shown(f"{number} deep cancels", world.judge(chunk)))
