@@ -99,7 +99,7 @@ def test_no_transaction_bankrupts_anybody(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [11, 12])
 def test_the_sequencers_live_rows_give_the_same_chunks_as_copies(seed: int) -> None:
-    """A sequencer's getters hand out live rows, a proof's copies: a forgotten setter would make an honest batch fraud."""
+    """A sequencer reads live rows, a proof reads copies: a forgotten setter would make an honest batch wrong."""
     crowd = Crowd(seed, World(strict=False))
     for _ in range(12):
         crowd.move()
