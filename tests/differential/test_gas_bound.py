@@ -17,6 +17,7 @@ from node.stf import encoding
 from node.stf.params import CHUNK_BYTES_MAX, CHUNK_PROOF_MAX, CHUNK_WORK_MAX
 from node.stf.types import Action
 from tests.conftest import PROFILE
+from tests.contracts.test_witness import GAS_NEW
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.gas import MARKETS, PRICE, crowd, deepen, heavy, ladder, publication, sign_list, withdrawal
 from tests.differential.harness import DECODE_MAX, RULES_BASE, Court, Verdict
@@ -27,7 +28,7 @@ FOUND_MAX = 12_000_000  # what the search below may find
 STATIC_MAX = 12_000_000
 CALLDATA_MAX = 110_000
 # one closed subtree: 33 bytes of calldata, 34 proof bytes (tests/contracts/test_witness.py bounds its gas)
-SUBTREE_GAS = 1_830 + 33 * 16
+SUBTREE_GAS = GAS_NEW + 33 * 16
 SUBTREE_PROOF = 34
 ARGUMENTS_BYTES = 3_000  # headers, list proofs and ABI words around chunk, messages and witness
 BASE = 400_000  # a transaction, its memory at full size, headers, list proofs, the drop
