@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 SETTLE_S: Final = 60.0
 STRIKE_S: Final = 20.0  # what one villain may take
-WIDTH: Final = 150  # of the line that a terminal sees rewritten
+LINE_S: Final = 5.0  # between lines of progress
+SCREEN_S: Final = 0.5  # between two states of the table on a terminal
 EMBEDDED: Final = """\
 [log]
 level = "info"
@@ -179,8 +180,7 @@ class Devnet:
     def _say(self, text: str) -> None:
         """Progress, for people; not where machines read."""
         out = sys.stderr if self.json else sys.stdout
-        line = f"{time.monotonic() - self.begun:6.1f}s  {text}"
-        print(f"\r{line:<{WIDTH}}" if out.isatty() else line, file=out, flush=True)
+        print(f"{time.monotonic() - self.begun:6.1f}s  {text}", file=out, flush=True)
 
     async def _start(self, group: Processes) -> None:
         """L1, contracts, and every role."""
@@ -271,15 +271,21 @@ class Devnet:
                 await trio.sleep(0.2)
 
     async def _show(self, watch: Watch) -> None:
-        """A line now and then; on a terminal, one that is rewritten every second."""
-        terminal = sys.stdout.isatty() and not self.json
-        while True:
-            await trio.sleep(1 if terminal else 5)
-            text = self._line(watch)
-            if terminal:
-                print(f"\r{text[:WIDTH]:<{WIDTH}}", end="", flush=True)
-            else:
-                self._say(text)
+        """Live figures: on a terminal a table that is redrawn, elsewhere a line now and then."""
+        if self.json or not sys.stdout.isatty():
+            while True:
+                await trio.sleep(LINE_S)
+                self._say(self._line(watch))
+        from rich.live import Live
+
+        from node.cli.network.screen import figures_table
+
+        with Live(auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(figures_table(
+                    phase=self.phase, seconds=time.monotonic() - self.begun, figures=self.figures, watch=watch,
+                    struck=len(self._struck()), villains=len(self.villains)), refresh=True)
+                await trio.sleep(SCREEN_S)
 
     def _line(self, watch: Watch) -> str:
         promise = self.figures.get("promise_ms") or {"p50": None, "p99": None}

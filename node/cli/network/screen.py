@@ -16,7 +16,7 @@ def figures_table(
 ) -> Table:
     """Every role's heads and what it makes of the roots, under what the traders have done so far."""
     promise = figures.get("promise_ms") or {"p50": None, "p99": None}
-    title = (f"{phase}, {seconds:.0f} s: {figures.get('orders', 0):,} orders, {figures.get('fills', 0):,} fills, "
+    title = (f"{phase}, {seconds:.0f} s: {figures.get('orders', 0):,} orders, {figures.get('fills', 0):,} fills\n"
              f"promised in {_ms(promise['p50'])} (half), {_ms(promise['p99'])} (99 of 100)")
     if villains:
         title += f", villains disproved {struck} of {villains}"
