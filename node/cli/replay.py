@@ -161,13 +161,12 @@ async def _remote(url: str, market: int, accounts: int) -> AsyncIterator[_Venue]
     address = "0x" + signer.address.hex()
     ws_url = "ws" + url.removeprefix("http") if url.startswith("http") else url
     try:
-        opened = open_websocket(ws_url)
+        async with open_websocket(ws_url) as client:
+            params = await client.call("al_params")
+            markets = {info["market"]: info for info in await client.call("al_markets")}
+            mine = await client.call("al_accountsOf", {"owner": address})
     except ValueError as error:
         raise UserError(f"--rpc: {error}") from None
-    async with opened as client:
-        params = await client.call("al_params")
-        markets = {info["market"]: info for info in await client.call("al_markets")}
-        mine = await client.call("al_accountsOf", {"owner": address})
     if market not in markets:
         raise UserError(f"there is no market {market} here; there are {sorted(markets)}")
     if len(mine) < 2:

@@ -7,13 +7,21 @@ import os
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from eth_hash.auto import keccak
 
+from node.cli import solo
+from node.cli.replay import _publish
 from node.cli.tapes.events import BUY, SELL, show_e8
 from node.cli.tapes.ladder import Ladder, Resting
+from node.cli.tapes.plan import OI_CAP_MAX
+from node.l1.keys import LocalSigner
+from node.rpc.client import open_websocket
 
 SEED_MS = 1_430_438_404_000
 
@@ -72,10 +80,10 @@ class Venue:
         return tape
 
 
-def run(*args: str) -> subprocess.CompletedProcess[str]:
+def run(*args: str, key: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "node.cli", "replay", *args], capture_output=True, text=True, timeout=120, check=False,
-        cwd=Path(__file__).parents[2], env=os.environ | {"ETH_HASH_BACKEND": "pysha3"})
+        cwd=Path(__file__).parents[2], env=os.environ | {"ETH_HASH_BACKEND": "pysha3", "ANCHORLINE_KEY": key})
 
 
 def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -93,6 +101,34 @@ def test_a_tape_is_replayed_through_the_public_rpc(tmp_path: Path) -> None:
     best = result["best_prices"]
     assert best["rows"] == len(venue.quotes) - 1 > 50
     assert best["prices_agree"] == best["sizes_agree_too"] == best["rows"], best["differences"]
+
+
+async def test_a_running_sequencer_takes_a_tape_at_its_own_price(tmp_path: Path) -> None:
+    """The accounts are those of the user's key; the market's mark is ten times the tape's price."""
+    tape = Venue().write(tmp_path)
+    trader, publishers = LocalSigner(keccak(b"trader")), [LocalSigner(bytes([n]) * 32) for n in (1, 2, 3)]
+    messages = [solo.market_message(0, oi_cap=OI_CAP_MAX)]
+    messages += [solo.publisher_message(0, slot, signer.address) for slot, signer in enumerate(publishers)]
+    messages += [solo.deposit_message(trader.address, 10**17) for _ in range(12)]
+    options = (str(tape), "--accounts", "12", "--limit", "500", "--json")
+    async with solo.solo(messages) as place:
+        async with open_websocket(place.ws_url) as rpc:
+            await _publish(rpc, solo.domain(), publishers, 236_000)
+        key = keccak(b"trader").hex()
+        done = await trio.to_thread.run_sync(
+            partial(run, *options, "--rpc", place.http_url, "--rescale", key=key))
+        stranger = await trio.to_thread.run_sync(
+            partial(run, *options, "--rpc", place.http_url, key=keccak(b"stranger").hex()))
+        nowhere = await trio.to_thread.run_sync(
+            partial(run, *options, "--rpc", place.http_url, "--market", "7", key=key))
+        async with open_websocket(place.ws_url) as rpc:
+            bids = (await rpc.call("al_book", {"market": 0}))["bids"]
+    result = result_of(done)
+    assert result["orders_matched_as_planned"] == result["orders"] > 100 and not result["book_checks"]["failed"]
+    assert result["best_prices"]["prices_agree"] == result["best_prices"]["rows"] > 20
+    assert 230_000 < bids[0][0] < 240_000
+    assert stranger.returncode == 1 and "has 0 accounts here: deposit to open two" in stranger.stdout
+    assert nowhere.returncode == 1 and "there is no market 7 here" in nowhere.stdout
 
 
 def test_a_wrong_book_is_noticed(tmp_path: Path) -> None:
