@@ -50,10 +50,11 @@ def build() -> cyclopts.App:
         name="anchorline", version=release, help="An optimistic rollup node for a derivatives chain.",
         help_format="plaintext")
     for name, (where, text) in COMMANDS.items():
+        called = sys.argv[1:2] == [name]  # then its module is loaded anyway, and its docstring says more
+        extra: dict[str, Any] = {} if called else {"help": text}
         if name in _ROLES:
-            app.command(where, name=name, help=text, config=_sources(name))
-        else:
-            app.command(where, name=name, help=text)
+            extra["config"] = _sources(name)
+        app.command(where, name=name, **extra)
     return app
 
 
@@ -92,12 +93,16 @@ def run_command(tokens: list[str] | None = None) -> int:
     tokens = sys.argv[1:] if tokens is None else tokens
     json = "--json" in tokens
     try:
-        build()(tokens, result_action="return_value")
+        build()(tokens, result_action="return_value", exit_on_error=False, print_error=not json)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        from node.cli.output import EXIT_INTERRUPTED, Interrupted, fail, known_errors
+        from node.cli.output import EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, fail, known_errors
 
+        if isinstance(error, cyclopts.CycloptsError):
+            if json:
+                fail(json, error)
+            return EXIT_USAGE
         if isinstance(error, Interrupted):
             return EXIT_INTERRUPTED
         if isinstance(error, known_errors()):

@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import json as json_module
 import os
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+import structlog
 import trio
 
 from node import log
 from node.cli.l1 import DEFAULT_DEPLOYMENT, DeploymentFile
-from node.cli.output import UserError, run_async
+from node.cli.output import UserError, note, run_async
 from node.cli.trade import RpcUrl
+from node.keeper.bots import Bot, Maker, Taker
+from node.keeper.figures import Figures
+from node.keeper.liquidator import Liquidator
+from node.keeper.oracle import Constant, PriceSource, Publisher, Walk
 from node.l1.deployment import Deployment, load_deployment
 from node.l1.keys import LocalSigner
+from node.sdk.client import Client, connect
+from node.sdk.errors import ConnectionLost
+from node.sdk.trader import Trader, now_ms
 
-PUBLISHER_KEYS = "ANCHORLINE_PUBLISHER_KEYS"
-BOT_KEYS = "ANCHORLINE_BOT_KEYS"
+logger = structlog.get_logger("keeper")
+
+PUBLISHER_KEYS: Final = "ANCHORLINE_PUBLISHER_KEYS"
+BOT_KEYS: Final = "ANCHORLINE_BOT_KEYS"
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 30.0
 
 
 def keeper(
@@ -50,43 +63,70 @@ def keeper(
     publishers, traders = _keys(PUBLISHER_KEYS), _keys(BOT_KEYS) if bots else []
     if bots and len(traders) < 3:
         raise UserError(f"--bots needs at least three keys in {BOT_KEYS}: two makers and a taker")
-    run_async(partial(_keep, rpc, record, publishers, traders, seed, rate, walk, period_s, json))
+    plan = _Plan(rpc, record, publishers, traders, seed, rate, walk, period_s, json, Figures(), now_ms())
+    if not publishers:
+        note(f"no publisher's key in {PUBLISHER_KEYS}: publishing no prices, only liquidating")
+    run_async(partial(_keep, plan))
 
 
-async def _keep(
-    rpc: str, record: Deployment, publishers: list[LocalSigner], traders: list[LocalSigner], seed: int, rate: float,
-    walk: bool, period_s: float, json: bool,
-) -> None:
-    from node.keeper.figures import Figures
-    from node.keeper.liquidator import Liquidator
-    from node.keeper.oracle import Constant, PriceSource, Publisher, Walk
-    from node.sdk import connect
-    from node.sdk.trader import now_ms
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one keeper does, for as long as it runs."""
 
-    prices = {market.market: market.price for market in record.markets}
+    rpc: str
+    deployment: Deployment
+    publishers: list[LocalSigner]
+    traders: list[LocalSigner]
+    seed: int
+    rate: float
+    walk: bool
+    period_s: float
+    json: bool
+    figures: Figures
+    begin_ms: int
 
-    def source() -> PriceSource:  # one each: a walk remembers where its reader is
-        return Walk(prices, seed=seed, begin_ms=begin_ms) if walk else Constant(prices)
+    def source(self) -> PriceSource:
+        """Prices; one each: a walk remembers where its reader is."""
+        prices = {market.market: market.price for market in self.deployment.markets}
+        return Walk(prices, seed=self.seed, begin_ms=self.begin_ms) if self.walk else Constant(prices)
 
-    begin_ms = now_ms()
-    figures = Figures()
-    async with connect(rpc) as client, trio.open_nursery() as nursery:
-        made = [Publisher(client, key, slot, list(prices), source(), period_s=period_s)
-                for slot, key in enumerate(publishers)]
+
+async def _keep(plan: _Plan) -> None:
+    """Keep for ever; a lost connection is made anew, with backoff."""
+    pause_s = RETRY_FIRST_S
+    while True:
+        begun = trio.current_time()
+        try:
+            await _session(plan)
+        except* ConnectionLost as lost:
+            reason = str(lost.exceptions[0])
+        if trio.current_time() - begun > RETRY_MAX_S:
+            pause_s = RETRY_FIRST_S
+        logger.warning("connection_lost", reason=reason, retry_s=pause_s)
+        await trio.sleep(pause_s)
+        pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+
+async def _session(plan: _Plan) -> None:
+    """What happens over one connection. Raises ConnectionLost, in a group."""
+    markets = [market.market for market in plan.deployment.markets]
+    async with connect(plan.rpc) as client, trio.open_nursery() as nursery:
+        made = [Publisher(client, key, slot, markets, plan.source(), period_s=plan.period_s)
+                for slot, key in enumerate(plan.publishers)]
         for publisher in made:
             nursery.start_soon(publisher.run)
-        liquidator = Liquidator(client, period_s=period_s)
+        liquidator = Liquidator(client, period_s=plan.period_s)
         nursery.start_soon(liquidator.run)
-        if traders:
-            await _wait_fresh(client, list(prices))
-            await _start_bots(nursery, client, traders, figures, source, list(prices), seed, rate, period_s)
+        if plan.traders:
+            await _wait_fresh(client, markets)
+            await _start_bots(nursery, client, plan, markets)
         while True:
             extra = {"prices": sum(item.published for item in made), "liquidations": liquidator.liquidations}
-            _report(figures.as_dict() | extra, json)
+            _report(plan.figures.as_dict() | extra, plan.json)
             await trio.sleep(1)
 
 
-async def _wait_fresh(client: Any, markets: list[int], timeout_s: float = 60.0) -> None:
+async def _wait_fresh(client: Client, markets: list[int], timeout_s: float = 60.0) -> None:
     """Until every market has a fresh mark."""
     with trio.move_on_after(timeout_s):
         while not all([info.fresh for info in await client.markets()] or [False]):
@@ -95,22 +135,16 @@ async def _wait_fresh(client: Any, markets: list[int], timeout_s: float = 60.0) 
     raise UserError(f"markets {markets} have no fresh price after {timeout_s} s: check the publishers' keys")
 
 
-async def _start_bots(
-    nursery: trio.Nursery, client: Any, keys: list[LocalSigner], figures: Any, source: Any, markets: list[int],
-    seed: int, rate: float, period_s: float,
-) -> None:
-    from node.keeper.bots import Bot, Maker, Taker
-    from node.sdk.trader import Trader
-
+async def _start_bots(nursery: trio.Nursery, client: Client, plan: _Plan, markets: list[int]) -> None:
     bots = []
-    for key in keys:
+    for key in plan.traders:
         account = await client.wait_account(key.address)
-        bots.append(Bot(Trader(client, key, account), figures))
+        bots.append(Bot(Trader(client, key, account), plan.figures))
     for maker in bots[:2]:
         for market in markets:
-            nursery.start_soon(Maker(maker, market, source(), period_s=period_s).run)
+            nursery.start_soon(Maker(maker, market, plan.source(), period_s=plan.period_s).run)
     for number, taker in enumerate(bots[2:]):
-        nursery.start_soon(Taker(taker, markets, source(), seed=seed + number, rate_s=rate).run)
+        nursery.start_soon(Taker(taker, markets, plan.source(), seed=plan.seed + number, rate_s=plan.rate).run)
 
 
 def _report(figures: dict[str, Any], json: bool) -> None:
@@ -119,7 +153,7 @@ def _report(figures: dict[str, Any], json: bool) -> None:
         return
     promise = figures["promise_ms"]
     print(f"prices {figures['prices']:,}  liquidations {figures['liquidations']:,}  orders {figures['orders']:,}  "
-          f"fills {figures['fills']:,}  promise p50 {promise['p50']} ms", flush=True)
+          f"fills {figures['fills']:,}  promise p50 {'-' if promise['p50'] is None else promise['p50']} ms", flush=True)
 
 
 def _keys(variable: str) -> list[LocalSigner]:

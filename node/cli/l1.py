@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import trio
 from cyclopts import Parameter
@@ -19,6 +19,7 @@ DeploymentFile = Annotated[Path, Parameter(name="--deployment", env_var="ANCHORL
 
 DEFAULT_L1 = "http://127.0.0.1:8545"
 DEFAULT_DEPLOYMENT = Path("deployment.json")
+DOLLARS_LIMIT: Final = 9_000_000_000_000  # as micro-USD, within a double's whole numbers and the inbox's 64 bits
 
 
 def l1(
@@ -73,7 +74,10 @@ async def open_l1(url: str, journal: Path | None = None) -> AsyncIterator[Any]:
     from node.sdk.l1 import MemoryJournal
 
     signer = user_signer()
-    client = L1Client(url)
+    try:
+        client = L1Client(url)
+    except ValueError as error:
+        raise UserError(f"{error}; give --l1.rpc") from None
     kept: Any = MemoryJournal() if journal is None else FileJournal(journal)
     try:
         config = SenderConfig(confirmations=0, poll_s=0.2)
@@ -97,9 +101,9 @@ def deploy(
     Parameters
     ----------
     out
-        Deployment file to write; roles and clients read it.
+        Deployment file to write; client commands read it, and it names the Rollup for --l1.rollup.
     publishers
-        L1-style addresses of the price publishers, one flag each: slot 0, 1, … of every market.
+        Addresses of the price publishers, one flag each: slot 0, 1, … of every market; at least a market's quorum (2).
     token
         An ERC-20 with 6 decimals to use as collateral; empty deploys a TestUSD that anyone may mint.
     markets
@@ -123,6 +127,7 @@ def deploy(
         tuple(parse_address(item, "publishers") for item in publishers), timings,
         DEFAULT_MARKETS if markets is None else load_markets(markets), l2_chain_id,
         parse_address(token, "token") if token else b"")
+    _check_quorum(plan)
 
     async def main() -> None:
         journal = out.with_suffix(".journal")
@@ -133,6 +138,14 @@ def deploy(
         emit(json, to_json(deployment), text)
 
     run_async(main)
+
+
+def _check_quorum(plan: Any) -> None:
+    """Raises UserError if too few publishers would leave a market without a price for ever."""
+    count, quorum = len(set(plan.publishers)), max((market.quorum for market in plan.markets), default=1)
+    if count < quorum:
+        raise UserError(f"publishers: {count} cannot make a price, a market's quorum is {quorum}; "
+                        "give --publishers ADDRESS for each")
 
 
 def mint(amount: float, *, to: str = "", l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT,
@@ -176,17 +189,27 @@ def _on_l1(url: str, deployment: Path, json: bool, what: str, amount: float, to:
             if what == "mint":
                 receipt = await wallet.mint(micro, parse_address(to, "to") if to else sender.address)
             else:
+                await need_dollars(wallet, micro)
                 receipt = await wallet.take_seat(micro)
         result = {"l1_tx": "0x" + receipt.tx_hash.hex(), "gas": receipt.gas_used, "amount": micro}
         done = "minted" if what == "mint" else "in the seat with a bond of"
-        emit(json, result, f"{done} {amount:,} USD in {result['l1_tx']}")
+        emit(json, result, f"{done} {amount:,.2f} USD in {result['l1_tx']}")
 
     run_async(main)
 
 
 def micro_usd(dollars: float) -> int:
     """Micro-USD of an amount in dollars. Raises UserError unless it is positive and has 6 decimals at most."""
-    micro = round(dollars * 1_000_000)
+    micro = round(dollars * 1_000_000) if abs(dollars) < DOLLARS_LIMIT else 0  # and not for NaN
     if micro <= 0 or abs(micro - dollars * 1_000_000) > 1e-3:
-        raise UserError(f"amount: {dollars} is not a positive number of dollars with at most 6 decimals")
+        raise UserError(f"amount: {dollars} is not a positive number of dollars with at most 6 decimals, "
+                        f"below {DOLLARS_LIMIT:,}")
     return micro
+
+
+async def need_dollars(wallet: Any, micro: int) -> None:
+    """Raises UserError unless the wallet holds that much on L1; the token's own words name no amounts."""
+    held = await wallet.balance()
+    if held < micro:
+        raise UserError(f"0x{wallet.address.hex()} holds {held / 1_000_000:,.2f} USD on L1, {micro / 1_000_000:,.2f} "
+                        "are needed; on a test chain `anchorline mint` gives more")

@@ -23,6 +23,7 @@ from node.errors import Critical, Reset, Temporary
 T = TypeVar("T")
 
 EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 #: set by a parent process: the command ends as soon as its standard input does
 STOP_WITH_STDIN: Final = "ANCHORLINE_STOP_WITH_STDIN"
@@ -60,8 +61,12 @@ def fail(json: bool, error: BaseException) -> int:
 
 def describe(error: BaseException) -> str:
     """An error in words."""
+    from node.sdk.errors import AnchorlineError
     from node.transport import RpcError
 
+    if isinstance(error, AnchorlineError):
+        details = [part for part in (error.kind, error.reason) if part]
+        return f"{error} ({', '.join(details)})" if details else str(error)
     if isinstance(error, RpcError):
         data = error.data if isinstance(error.data, dict) else {}
         details = [str(data[name]) for name in ("kind", "reason", "param") if data.get(name)]
@@ -74,9 +79,11 @@ def describe(error: BaseException) -> str:
 def known_errors() -> tuple[type[BaseException], ...]:
     """Failures that are no bugs."""
     from node.rpc.wire import RpcUnavailable
+    from node.sdk.errors import AnchorlineError
     from node.transport import RpcError
 
-    return (UserError, ConfigError, Temporary, Reset, Critical, RpcError, RpcUnavailable, OSError, Interrupted)
+    ours = (UserError, ConfigError, Temporary, Reset, Critical, AnchorlineError, Interrupted)
+    return (*ours, RpcError, RpcUnavailable, OSError)
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -5,17 +5,39 @@ Prices are ticks and sizes lots, as markets define them; money is given and show
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
 
-from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, micro_usd, open_l1
+from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, micro_usd, need_dollars, open_l1
 from node.cli.output import UserError, emit, note, run_async
 
 RpcUrl = Annotated[str, Parameter(name="--rpc", env_var="ANCHORLINE_RPC")]
 DEFAULT_RPC = "http://127.0.0.1:9545"
+#: what a trader can do about it, by the status or kind of a refusal
+HINTS: Final = {
+    "STALE_PRICE": "the market has no fresh price; its publishers must run (`anchorline keeper`)",
+    "NO_MARKET": "`anchorline status` lists the markets",
+    "MARKET_BUSY": "a long match is going on; try again in the next block",
+    "PRICE_OUT_OF_BAND": "the limit is too far from the mark; `anchorline status` shows it",
+    "INSUFFICIENT_FREE": "`anchorline account` shows what is free",
+    "INSUFFICIENT_MARGIN": "deposit more, or order less; `anchorline account` shows the margin",
+    "ORDER_NOT_FOUND": "it is filled, cancelled, or another account's; `anchorline account` lists open orders",
+    "MethodNotFound": "a verifier takes no orders; give the sequencer's --rpc",
+}
+
+
+def _whole(_kind: Any, tokens: Sequence[Any]) -> int:
+    """A whole number as it stands: never one that is rounded to it, nor a negative one."""
+    digits = tokens[0].value.replace(",", "").replace("_", "")
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError("give a whole number that is not negative")
+    return int(digits)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 def _usd(micro: int) -> str:
@@ -24,18 +46,14 @@ def _usd(micro: int) -> str:
 
 
 def _run(command: Callable[[], Awaitable[None]]) -> None:
-    """Run; errors of the SDK are the user's."""
+    """Run with a quiet log. A bad URL is the user's."""
     from node import log
-    from node.sdk.errors import AnchorlineError
 
     log.configure("warning")
 
     async def main() -> None:
         try:
             await command()
-        except AnchorlineError as error:
-            reason = f" ({error.kind}{', ' + error.reason if error.reason else ''})" if error.kind else ""
-            raise UserError(f"{error}{reason}") from None
         except ValueError as error:
             raise UserError(str(error)) from None
 
@@ -74,18 +92,21 @@ def _fills(sent: Any) -> str:
 
 
 def order(
-    side: Literal["buy", "sell"], lots: int, price: int, *, market: int = 0, account: int | None = None,
-    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", reduce_only: bool = False, client_id: int | None = None,
-    rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
+    side: Literal["buy", "sell"], lots: Whole, price: Whole, *, market: Whole = 0, account: Whole | None = None,
+    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
     """Place an order, signed with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE).
 
     Parameters
     ----------
+    lots
+        Size in lots.
     price
         Limit in ticks.
+    market
+        Number of the market; `anchorline status` lists them.
     tif
-        Time in force.
+        Time in force: good till cancelled, immediate or cancel, or only if it rests in the book.
     account
         Yours by default: the newest one that the key owns.
     client_id
@@ -96,8 +117,7 @@ def order(
 
         async with connect(rpc) as client:
             trader = await _trader(client, account)
-            sent = await trader.place(
-                market, side, price=price, lots=lots, tif=tif, reduce_only=reduce_only, client_id=client_id)
+            sent = await trader.place(market, side, price=price, lots=lots, tif=tif, client_id=client_id)
             text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{_fills(sent)}"
             emit(json, _sent(sent), text)
 
@@ -105,10 +125,22 @@ def order(
 
 
 def cancel(
-    client_id: int | None = None, *, market: int = 0, all: bool = False, account: int | None = None,
+    client_id: Whole | None = None, *, market: Whole = 0, all: bool = False, account: Whole | None = None,
     rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
-    """Cancel one order by its client id, or with --all every order in a market."""
+    """Cancel one order by its client id, or with --all every order in a market. Signed with your key.
+
+    Parameters
+    ----------
+    client_id
+        The order's name, as `order` printed it and `account` lists it.
+    market
+        Number of the market.
+    all
+        Cancel all of your orders in the market.
+    account
+        Yours by default: the newest one that the key owns.
+    """
     if (client_id is None) != all:
         raise UserError("give the client id of one order, or --all")
 
@@ -124,14 +156,23 @@ def cancel(
     _run(command)
 
 
-def book(market: int = 0, *, depth: int = 10, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
-    """Show a market's book: price in ticks, lots, orders."""
+def book(market: Whole = 0, *, depth: Whole = 10, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
+    """Show a market's book: price in ticks, lots, orders; asks above, bids below.
+
+    Parameters
+    ----------
+    market
+        Number of the market.
+    depth
+        Levels of each side, at most 500.
+    """
     async def command() -> None:
         from node.sdk import connect
 
         async with connect(rpc) as client:
             found = await client.book(market, depth)
-        lines = [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in reversed(found.asks)]
+        lines = [f"{'ticks':>12} {'lots':>14} {'orders':>6}"]
+        lines += [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in reversed(found.asks)]
         lines += ["-" * 34 + f" market {market}"]
         lines += [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in found.bids]
         emit(json, msgspec.to_builtins(found), "\n".join(lines))
@@ -139,7 +180,7 @@ def book(market: int = 0, *, depth: int = 10, rpc: RpcUrl = DEFAULT_RPC, json: b
     _run(command)
 
 
-def account(number: int | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
+def account(number: Whole | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
     """Show an account (by default the newest one that your key owns): collateral, margin, positions, orders."""
     async def command() -> None:
         from node.sdk import connect
@@ -163,12 +204,12 @@ def account(number: int | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: bool 
 
 
 def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
-    """Show a node's heads, totals and health."""
+    """Show a node's heads, totals, markets and health."""
     async def command() -> None:
         from node.sdk import connect
 
         async with connect(rpc) as client:
-            found = await client.status()
+            found, markets = await client.status(), await client.markets()
         totals = found["totals"]
         lines = [f"{found['role']} of rollup {found['rollup']} (chain {found['chain_id']})"]
         lines += [f"  {name:<10} block {head['number']:>8,}  {head['state_root']}"
@@ -177,6 +218,10 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
             f"  {found['accounts']:,} accounts, {found['position']:,} transactions, "
             f"{_usd(totals['deposits'] - totals['withdrawn'])} USD held; "
             + ("money is conserved" if found["conserved"] else "MONEY IS NOT CONSERVED")]
+        if found.get("roots"):
+            lines.append(f"  {found['roots']['agreed']:,} roots agree with L1, {found['roots']['disagreed']:,} do not")
+        lines += [f"  market {item.market}: mark {item.mark:,} ticks of {_usd(item.tick_value)} USD"
+                  + ("" if item.fresh else ", STALE") for item in markets]
         if found.get("problem"):
             lines.append(f"  problem: {found['problem']}")
         emit(json, found, "\n".join(lines))
@@ -185,7 +230,7 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
 
 
 def deposit(
-    amount: float, *, account: int = 0, rpc: RpcUrl = DEFAULT_RPC, l1_rpc: L1Url = DEFAULT_L1,
+    amount: float, *, account: Whole = 0, rpc: RpcUrl = DEFAULT_RPC, l1_rpc: L1Url = DEFAULT_L1,
     deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 120.0, json: bool = False,
 ) -> None:
     """Deposit dollars on L1 and wait until they are on L2. Your key pays and owns.
@@ -205,6 +250,9 @@ def deposit(
         micro = micro_usd(amount)
         async with connect(rpc) as client, open_l1(l1_rpc) as (l1, sender):
             wallet = L1Wallet(l1, sender, load_deployment(deployment))
+            if account:
+                await client.account(account)  # an unknown one would open a new account instead
+            await need_dollars(wallet, micro)
             known = await client.accounts_of(wallet.address)
             number = await wallet.deposit(micro, account=account)
             if not json:
@@ -227,7 +275,7 @@ async def _consumed(client: Any, message: int, timeout_s: float) -> None:
 
 
 def withdraw(
-    amount: float, *, to: str = "", account: int | None = None, claim: bool = False, rpc: RpcUrl = DEFAULT_RPC,
+    amount: float, *, to: str = "", account: Whole | None = None, claim: bool = False, rpc: RpcUrl = DEFAULT_RPC,
     l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 600.0,
     json: bool = False,
 ) -> None:
@@ -253,14 +301,14 @@ def withdraw(
             number = await client.find_withdrawal(recipient, micro_usd(amount), before)
             result = _sent(sent) | {"withdrawal": number}
             if not claim:
-                text = f"withdrawal {number} of {amount:,} USD promised; payable on L1 once finalized"
+                text = f"withdrawal {number} of {amount:,.2f} USD promised; payable on L1 once finalized"
                 emit(json, result, text)
                 return
             if not json:
                 note(f"withdrawal {number} is promised; waiting until its batch is final")
             proof = await client.wait_claimable(number, timeout_s)
             result["l1_tx"] = await _claim(l1_rpc, deployment, proof)
-        emit(json, result, f"withdrawal {number}: {amount:,} USD paid on L1 in {result['l1_tx']}")
+        emit(json, result, f"withdrawal {number}: {amount:,.2f} USD paid on L1 in {result['l1_tx']}")
 
     _run(command)
 

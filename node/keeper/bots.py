@@ -15,7 +15,7 @@ import trio
 
 from node.keeper.figures import Figures
 from node.keeper.oracle import PPM, PriceSource
-from node.sdk.errors import AnchorlineError, ExchangeNotAvailable
+from node.sdk.errors import AnchorlineError, ConnectionLost
 from node.sdk.trader import Sent, Trader, cancel, now_ms, place
 from node.stf.types import PLACE, Action
 
@@ -34,11 +34,11 @@ class Bot:
         self.figures = figures
 
     async def send(self, actions: Sequence[Action]) -> Sent | None:
-        """Send, measure, count. None when the list was refused whole."""
+        """Send, measure, count. None when the list was refused whole. Raises ConnectionLost."""
         begun = trio.current_time()
         try:
             sent = await self.trader.send(actions)
-        except ExchangeNotAvailable:
+        except ConnectionLost:
             raise
         except AnchorlineError as error:
             self.figures.refused[error.reason or error.kind] += 1

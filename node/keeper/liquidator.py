@@ -12,7 +12,7 @@ import trio
 
 from node.rpc.methods.shapes import AccountInfo
 from node.sdk.client import Client
-from node.sdk.errors import AnchorlineError
+from node.sdk.errors import AnchorlineError, ConnectionLost
 
 log = structlog.get_logger("liquidator")
 
@@ -30,10 +30,12 @@ class Liquidator:
         self.liquidations = 0
 
     async def run(self) -> None:
-        """Look for ever; failures of the connection are waited out."""
+        """Look for ever; what the node cannot answer now is asked again. Raises ConnectionLost."""
         while True:
             try:
                 await self.round()
+            except ConnectionLost:
+                raise
             except AnchorlineError as error:
                 log.warning("round_failed", reason=str(error))
             await trio.sleep(self._period_s)
@@ -66,6 +68,8 @@ class Liquidator:
         for market in markets:
             try:
                 await self._client.call("al_liquidate", {"account": number, "market": market})
+            except ConnectionLost:
+                raise
             except AnchorlineError as error:
                 log.debug("liquidation_refused", account=number, market=market, reason=error.reason)
                 continue

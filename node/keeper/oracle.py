@@ -15,7 +15,7 @@ import trio
 
 from node.l1.keys import Signer
 from node.sdk.client import Client
-from node.sdk.errors import AnchorlineError
+from node.sdk.errors import AnchorlineError, ConnectionLost
 from node.sdk.trader import now_ms
 from node.stf import encoding
 from node.stf.params import PRICE_MAX
@@ -91,12 +91,14 @@ class Publisher:
         self.refused = 0
 
     async def run(self) -> None:
-        """Publish for ever; what is refused or lost is counted, and logged when it happens repeatedly."""
+        """Publish for ever; refusals are counted, and logged when they repeat. Raises ConnectionLost."""
         failures = 0
         while True:
             try:
                 await self.publish()
                 failures = 0
+            except ConnectionLost:
+                raise
             except AnchorlineError as error:
                 failures += 1
                 self.refused += 1

@@ -17,7 +17,7 @@ import trio
 
 from node.rpc.client import HttpClient, RpcError, RpcUnavailable, Subscription, WsClient, open_websocket
 from node.rpc.methods import shapes
-from node.sdk.errors import ExchangeNotAvailable, NotFound, RequestTimeout, from_rpc
+from node.sdk.errors import ConnectionLost, ExchangeNotAvailable, NotFound, RequestTimeout, from_rpc
 from node.stf import encoding
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Client:
         except RpcError as error:
             raise from_rpc(error) from None
         except RpcUnavailable as error:
-            raise ExchangeNotAvailable(str(error)) from None
+            raise ConnectionLost(str(error)) from None
 
     async def subscribe(self, channel: str, kind: Any = Any) -> Subscription:
         """Follow a channel; only over WebSocket."""
@@ -157,7 +157,7 @@ def _deadline(seconds: float, text: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Client]:
-    """A client of the node at an http://, https://, ws:// or wss:// URL. Raises ExchangeNotAvailable, ValueError."""
+    """A client of the node at an http://, https://, ws:// or wss:// URL. Raises ConnectionLost, ValueError."""
     try:
         if url.startswith(("ws://", "wss://")):
             async with open_websocket(url) as socket:
@@ -166,7 +166,7 @@ async def connect(url: str) -> AsyncIterator[Client]:
             async with HttpClient(url) as rpc:
                 yield Client(rpc, await read_network(rpc))
     except RpcUnavailable as error:
-        raise ExchangeNotAvailable(f"no node answers: {error}; check the URL and that it runs") from None
+        raise ConnectionLost(f"no node answers: {error}; check the URL and that it runs") from None
 
 
 async def read_network(rpc: HttpClient | WsClient) -> Network:

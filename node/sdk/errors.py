@@ -102,6 +102,10 @@ class OperationFailed(AnchorlineError):
 class ExchangeNotAvailable(OperationFailed): ...
 
 
+class ConnectionLost(ExchangeNotAvailable):
+    """The node cannot be reached, or did not answer in time: connect again."""
+
+
 class RateLimitExceeded(OperationFailed): ...
 
 

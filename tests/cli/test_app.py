@@ -70,7 +70,13 @@ def test_devnet_defaults_are_the_file_s() -> None:
     (("watchtower", "--l1.rollup", ROLLUP, "--watchtower.strategy", "defend"), {}, "ANCHORLINE_WATCHTOWER_KEY"),
     (("deploy",), {}, "give --publishers ADDRESS"),
     (("deploy", "--publishers", "0x12"), {}, "'0x12' is no address"),
-    (("deploy", "--publishers", ROLLUP), {}, "set a keystore file"),
+    (("deploy", "--publishers", ROLLUP), {}, "a market's quorum is 2"),
+    (("mint", "nan"), {}, "not a positive number of dollars"),
+    (("mint", "1e99"), {}, "not a positive number of dollars"),
+    (("mint", "1", "--deployment", "nowhere.json", "--l1.rpc", "ftp://x"), {}, "nowhere.json cannot be read"),
+    (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20), {}, "set a keystore file"),
+    (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20, "--l1.rpc", "ftp://x"),
+     {"ANCHORLINE_KEY": "11" * 32}, "l1.rpc must be an http:// or https:// URL; give --l1.rpc"),
     (("cancel",), {}, "give the client id of one order, or --all"),
     (("mint", "0"), {}, "not a positive number of dollars"),
     (("mint", "1", "--deployment", "nowhere.json"), {}, "nowhere.json cannot be read"),
@@ -98,9 +104,23 @@ def test_failures_are_objects_for_programs(args: tuple[str, ...], text: str) -> 
     assert done.returncode == 1 and text in json.loads(done.stdout)["error"]["message"] and not done.stderr
 
 
+@pytest.mark.parametrize("size", ["1.5", "-1", "1e3", "²"])
+def test_a_size_is_never_rounded(size: str) -> None:
+    done = anchorline("order", "buy", size, "600000", "--rpc", "http://127.0.0.1:1")
+    assert done.returncode == 2 and "whole number" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("command", "text"), [("order", "ANCHORLINE_KEYSTORE"), ("sequencer", "ANCHORLINE_BATCHER_KEY"),
+                                               ("keeper", "ANCHORLINE_PUBLISHER_KEYS"), ("replay", "order_created")])
+def test_help_names_keys_and_formats(command: str, text: str) -> None:
+    assert text in anchorline(command, "--help").stdout
+
+
 def test_bad_usage_suggests() -> None:
     done = anchorline("order", "bye", "1", "1")
-    assert done.returncode != 0 and "Did you mean" in done.stdout + done.stderr
+    assert done.returncode == 2 and "Did you mean" in done.stdout + done.stderr
+    for_programs = anchorline("order", "bye", "1", "1", "--json")
+    assert for_programs.returncode == 2 and "Did you mean" in json.loads(for_programs.stdout)["error"]["message"]
 
 
 def test_the_config_flag_is_found_before_the_others() -> None:

@@ -14,7 +14,7 @@ from node.keeper.oracle import LAG_MS, Constant, Publisher, Walk
 from node.l1.keys import LocalSigner
 from node.rpc.methods.shapes import AccountInfo, FillInfo, PositionInfo
 from node.sdk.client import Network
-from node.sdk.errors import AnchorlineError, NotFound
+from node.sdk.errors import AnchorlineError, ConnectionLost, NotFound
 from node.sdk.trader import Sent
 from node.stf import encoding
 from node.stf.types import BUY, CANCEL, PLACE
@@ -74,6 +74,9 @@ async def test_a_publisher_signs_for_its_slot_and_outlives_refusals(autojump_clo
     with trio.move_on_after(10):
         await publisher.run()
     assert publisher.refused == 10 and publisher.published == 1
+    client.answers["al_sendOraclePrice"] = ConnectionLost("gone")
+    with pytest.raises(ConnectionLost):
+        await publisher.run()
 
 
 def account(equity: int, *, fresh: bool = True, sizes: tuple[int, ...] = (5, -9)) -> AccountInfo:
