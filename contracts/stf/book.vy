@@ -145,16 +145,28 @@ def resume(market: uint256, steps: uint256) -> uint256:
     if pending.lots == 0:
         return types.NOT_PENDING
     state.set_pending(market, empty(types.Pending))
+    status: uint256 = types.OK
     if board.status == types.HALTED:
+        status = types.MARKET_HALTED
+    elif not oracle.is_fresh(board):
+        status = types.STALE_PRICE
+    elif board.status != types.OPEN and not self.only_reduces(pending.account, market, pending.side):
+        status = types.MARKET_REDUCE_ONLY
+    if status != types.OK:
         self.drop_open(market, pending)
-        return types.MARKET_HALTED
-    if not oracle.is_fresh(board):
-        self.drop_open(market, pending)
-        return types.STALE_PRICE
-    status: uint256 = 0
+        return status
     left: uint256 = 0
     status, left = self.run(market, pending, margin.health(pending.account), steps)
     return status
+
+
+@internal
+def only_reduces(account: uint256, market: uint256, side: uint256) -> bool:
+    """@notice Whether an account's open orders of one side can together only make its position smaller."""
+    position: types.Position = state.get_position(account, state.find_position(account, market))
+    if side == types.BUY:
+        return accounts.falls(position.size, convert(position.buy_lots, int256))
+    return accounts.falls(position.size, -convert(position.sell_lots, int256))
 
 
 @internal

@@ -144,14 +144,24 @@ def resume(market: int, steps: int) -> Status:
     if pending.lots == 0:
         return Status.NOT_PENDING
     state.set_pending(market, Pending())
+    status = Status.OK
     if board.status == HALTED:
+        status = Status.MARKET_HALTED
+    elif not oracle.is_fresh(board):
+        status = Status.STALE_PRICE
+    elif board.status != OPEN and not only_reduces(pending.account, market, pending.side):
+        status = Status.MARKET_REDUCE_ONLY
+    if status != Status.OK:
         drop_open(market, pending)
-        return Status.MARKET_HALTED
-    if not oracle.is_fresh(board):
-        drop_open(market, pending)
-        return Status.STALE_PRICE
+        return status
     status, _left = run(market, pending, margin.health(pending.account), steps)
     return status
+
+
+def only_reduces(account: int, market: int, side: int) -> bool:
+    """Whether an account's open orders of one side can together only make its position smaller."""
+    position = state.get_position(account, state.find_position(account, market))
+    return accounts.falls(position.size, position.buy_lots if side == BUY else -position.sell_lots)
 
 
 def run(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[Status, int]:

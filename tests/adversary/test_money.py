@@ -8,7 +8,7 @@ from node.stf import encoding
 from node.stf.types import IOC, Status
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
-from tests.stf.world import address, buy, private_key, sell
+from tests.stf.world import address, buy, configure_market, private_key, sell
 
 USD = 1_000_000
 MARK = 600_000
@@ -123,6 +123,20 @@ def test_turning_over_cannot_lift_open_interest_past_its_cap(court: Court) -> No
     assert open_interest(world) == 1_000
     closed = world.actions(a, sell(0, MARK, 500, tif=IOC))
     assert closed.action_statuses == [Status.OK] and open_interest(world) == 1_000
+    world.cut()
+
+
+def test_an_order_that_waits_opens_nothing_in_a_market_that_now_only_reduces(court: Court) -> None:
+    """It crossed before the market changed; what was not matched by then is new risk like any other's."""
+    world = market(court)
+    maker, taker = world.deposit("m", 100_000 * USD), world.deposit("t", 100_000 * USD)
+    for first in (0, 10):
+        world.actions(maker, *[sell(0, MARK, 20, first + i) for i in range(10)])
+    assert world.actions(taker, buy(0, MARK, 400)).action_statuses == [Status.PENDING]
+    assert world.deliver(6, configure_market(0, fees=(0, 0), status=2)).status == Status.OK
+    receipt = world.run(encoding.write_continue(0))
+    assert receipt.status == Status.MARKET_REDUCE_ONLY and not receipt.fills
+    assert world.run(encoding.write_continue(0)).status == Status.NOT_PENDING
     world.cut()
 
 
