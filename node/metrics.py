@@ -23,6 +23,7 @@ from prometheus_client import (
 PREFIX: Final = "anchorline"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _FAST: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_SLOW: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _DEPTHS: Final = (1, 2, 3, 5, 8, 13, 32, 64)
 
 
@@ -91,6 +92,8 @@ class Metrics:
         self.oldest_unchecked_batch = self._gauge("oldest_unchecked_batch", "Oldest batch not compared yet.")
         self.bond_micro_usd = self._gauge("bond_micro_usd", "Bond behind the sequencer's seat, micro-USD.")
         self.proofs_sent = self._counter("proofs_sent", "Fraud proofs sent to L1.")
+        self.dry_run_seconds = self._histogram(
+            "dry_run_seconds", "Time of a proof's dry run on the local EVM, seconds.", _SLOW)
         self.l1_unreachable = self._gauge("l1_unreachable", "1 while L1 cannot be reached: nothing is watched then.")
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
