@@ -60,6 +60,8 @@ def build() -> cyclopts.App:
 
 def _sources(role: str) -> list[Any]:
     """Where a role's keys come from besides flags: the environment, then the file that --config names."""
+    if sys.argv[1:2] == [role]:
+        os.environ.pop("ANCHORLINE_RPC", None)  # a client's URL, which would pass for all of the role's [rpc]
     sources: list[Any] = [cyclopts.config.Env("ANCHORLINE_", command=False)]
     path = config_path(sys.argv[1:]) if sys.argv[1:2] == [role] else None
     if path is not None:

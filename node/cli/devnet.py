@@ -160,6 +160,18 @@ class Devnet:
         from node.cli.network.summary import summarize
 
         async with processes(self.folder) as group:
+            watch = await self._work(group)
+            rivals = {name: url for name, url in self.urls.items() if name != "sequencer"}
+            agreements = [await compare(self.urls["sequencer"], name, url) for name, url in sorted(rivals.items())]
+            batches = await count_batches(self.urls["sequencer"])
+        return summarize(
+            figures=self.figures, watch=watch, agreements=agreements, batches=batches, paid=self.paid,
+            strikes=self._strikes(), folder=str(self.folder), seconds=time.monotonic() - self.begun)
+
+    async def _work(self, group: Processes) -> Watch:
+        """Start, trade, settle; what ends early says where the logs are, since stopping takes a moment."""
+        complete = False
+        try:
             await self._start(group)
             watch = Watch(self.urls)
             async with trio.open_nursery() as nursery:
@@ -168,12 +180,11 @@ class Devnet:
                 await self._trade(group, watch)
                 await self._settle(watch)
                 nursery.cancel_scope.cancel()
-            rivals = {name: url for name, url in self.urls.items() if name != "sequencer"}
-            agreements = [await compare(self.urls["sequencer"], name, url) for name, url in sorted(rivals.items())]
-            batches = await count_batches(self.urls["sequencer"])
-        return summarize(
-            figures=self.figures, watch=watch, agreements=agreements, batches=batches, paid=self.paid,
-            strikes=self._strikes(), folder=str(self.folder), seconds=time.monotonic() - self.begun)
+            complete = True
+        finally:
+            if not complete:
+                self._say(f"stopping every process; logs and data: {self.folder}")
+        return watch
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -288,12 +299,13 @@ class Devnet:
                 await trio.sleep(SCREEN_S)
 
     def _line(self, watch: Watch) -> str:
-        promise = self.figures.get("promise_ms") or {"p50": None, "p99": None}
-        heads = " > ".join(f"{watch.number('sequencer', head):,}" for head in ("unsafe", "safe", "finalized"))
+        promise = (self.figures.get("promise_ms") or {}).get("p50")
+        unsafe, safe, final = (f"{watch.number('sequencer', head):,}" for head in ("unsafe", "safe", "finalized"))
         derived = ", ".join(f"{watch.number(name, 'safe'):,}" for name in self.urls if name != "sequencer")
         wrong = f"  villains {len(self._struck())}/{len(self.villains)}" if self.villains else ""
         return (f"{self.phase}: orders {self.figures.get('orders', 0):,}  fills {self.figures.get('fills', 0):,}  "
-                f"blocks {heads}  derived {derived}  promise {promise['p50']}/{promise['p99']} ms{wrong}")
+                f"blocks {unsafe} (safe {safe}, final {final})  verified {derived}  "
+                f"promise {'-' if promise is None else promise} ms{wrong}")
 
     # --- villains -----------------------------------------------------------------------------------------------------
 

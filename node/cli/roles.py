@@ -14,7 +14,7 @@ from node.cli.output import emit, run_async
 from node.config import Config, Role
 
 Flat = Annotated[Config, Parameter(name="*")]
-ConfigFile = Annotated[Path | None, Parameter(name="--config", env_var="ANCHORLINE_CONFIG")]
+ConfigFile = Annotated[Path | None, Parameter(name="--config")]  # app.py adds ANCHORLINE_CONFIG
 Service = Callable[..., Awaitable[None]]
 
 _DEFAULT = Config()

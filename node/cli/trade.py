@@ -6,7 +6,7 @@ Prices are ticks and sizes lots, as markets define them; money is given and show
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -16,17 +16,6 @@ from node.cli.output import UserError, emit, note, run_async
 
 RpcUrl = Annotated[str, Parameter(name="--rpc", env_var="ANCHORLINE_RPC")]
 DEFAULT_RPC = "http://127.0.0.1:9545"
-#: what a trader can do about it, by the status or kind of a refusal
-HINTS: Final = {
-    "STALE_PRICE": "the market has no fresh price; its publishers must run (`anchorline keeper`)",
-    "NO_MARKET": "`anchorline status` lists the markets",
-    "MARKET_BUSY": "a long match is going on; try again in the next block",
-    "PRICE_OUT_OF_BAND": "the limit is too far from the mark; `anchorline status` shows it",
-    "INSUFFICIENT_FREE": "`anchorline account` shows what is free",
-    "INSUFFICIENT_MARGIN": "deposit more, or order less; `anchorline account` shows the margin",
-    "ORDER_NOT_FOUND": "it is filled, cancelled, or another account's; `anchorline account` lists open orders",
-    "MethodNotFound": "a verifier takes no orders; give the sequencer's --rpc",
-}
 
 
 def _whole(_kind: Any, tokens: Sequence[Any]) -> int:
@@ -93,7 +82,8 @@ def _fills(sent: Any) -> str:
 
 def order(
     side: Literal["buy", "sell"], lots: Whole, price: Whole, *, market: Whole = 0, account: Whole | None = None,
-    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
+    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", client_id: Whole | None = None,
+    rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
     """Place an order, signed with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE).
 

@@ -56,6 +56,13 @@ def test_a_section_named_as_a_command_is_read_from_the_file(tmp_path: Path) -> N
     assert "l1.poll_ms: is 3" in anchorline("verifier", "--l1.rollup", ROLLUP, ANCHORLINE_CONFIG=str(path)).stderr
 
 
+def test_a_client_s_url_is_no_role_s_section(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[rpc]\nport = 99999\n")
+    done = anchorline("verifier", "--config", str(path), "--l1.rollup", ROLLUP, ANCHORLINE_RPC="http://127.0.0.1:9545")
+    assert "rpc.port" in done.stderr and "99999" in done.stderr
+
+
 def test_devnet_defaults_are_the_file_s() -> None:
     file = tomllib.loads((REPO / "configs/devnet.toml").read_text())
     del file["datadir"], file["l1"]["rpc"]  # only the command knows them
@@ -110,8 +117,9 @@ def test_a_size_is_never_rounded(size: str) -> None:
     assert done.returncode == 2 and "whole number" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("command", "text"), [("order", "ANCHORLINE_KEYSTORE"), ("sequencer", "ANCHORLINE_BATCHER_KEY"),
-                                               ("keeper", "ANCHORLINE_PUBLISHER_KEYS"), ("replay", "order_created")])
+@pytest.mark.parametrize(("command", "text"), [
+    ("order", "ANCHORLINE_KEYSTORE"), ("sequencer", "ANCHORLINE_BATCHER_KEY"), ("keeper", "ANCHORLINE_PUBLISHER_KEYS"),
+    ("replay", "order_created")])
 def test_help_names_keys_and_formats(command: str, text: str) -> None:
     assert text in anchorline(command, "--help").stdout
 
