@@ -28,6 +28,7 @@ from node.stf.state import account_key
 from node.stf.transition import InvalidChunk
 from node.stf.trie import MemoryTrie
 from node.stf.types import Receipt
+from sequencer.core import wall_clock_ms
 from sequencer.measure import make_inbox, make_prices, make_requests
 from sequencer.requests import Request
 
@@ -99,10 +100,10 @@ class _L2:
         self.trie = MemoryTrie(genesis_leaves())
         self._engine = self._new_engine(self.trie)
         self._engine.begin_chunk()
-        self._run(encoding.write_block(int(time.time() * 1_000)))
+        requests: list[Request] = [*make_prices(domain), *setup]  # dated before the block that takes them
+        self._run(encoding.write_block(wall_clock_ms()))
         for _ in self._inbox:
             self._run(encoding.INBOX_TX)
-        requests: list[Request] = [*make_prices(domain), *setup]
         for request in requests:
             self._run(request.write(self._engine.globals.time))
         self._cut()
@@ -116,10 +117,12 @@ class _L2:
         engine = self._new_engine(self.trie)
         engine.begin_chunk()
         chunk, receipts = b"", list[Receipt]()
-        for request in make_requests(count, listed, random.Random(2), self._domain):
+        requests = make_requests(SETUP_ORDERS + count, listed, random.Random(2), self._domain)
+        for request in requests[SETUP_ORDERS:]:  # with nonces above the setup's
             data = request.write(engine.globals.time)
             try:
                 receipts.append(engine.execute(data))
+                assert receipts[-1].status == 0, f"an order that is not executed measures nothing: {receipts[-1]}"
             except InvalidChunk:
                 break
             chunk += data

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from node.cli.output import UserError, emit, note, run_async
 from node.cli.tapes.compare import Comparison, compare_quotes, compare_trades
-from node.cli.tapes.events import Event, TapeError, parse_e8, show_e8
+from node.cli.tapes.events import Event, Quote, TapeError, parse_e8, show_e8
 from node.cli.tapes.plan import OI_CAP_MAX, Market, Plan, PlanError, make_plan
 from node.cli.tapes.player import Owner, Played, Player, group_steps
 from node.cli.tapes.prepare import Prepared, prepare
@@ -93,16 +93,7 @@ def replay(
         raise UserError("say where the orders go: --rpc URL of a running sequencer, or --local")
     if not 1 <= length <= 16 or not 2 <= accounts <= 1_000 or limit < 0:
         raise UserError("--length is 1 to 16, --accounts 2 to 1000, --limit 0 or more")
-    try:
-        tape = read_tape(file, symbol, limit)
-        found = bbo or (find_quotes(file) if tape.venue == "bitstamp" else None)
-        quotes = read_quotes(found) if found else []
-        prepared = prepare(tape.events, hindsight=hindsight)
-        units = (parse_e8(tick), [parse_e8(lot)] if lot else [])
-    except (TapeError, ValueError) as error:
-        raise UserError(str(error)) from None
-    if units[0] == 0 or 0 in units[1]:
-        raise UserError("--tick and --lot are more than zero")
+    tape, quotes, prepared, units = _read(file, bbo, symbol, limit, hindsight, tick, lot)
 
     async def main() -> dict[str, Any]:
         async with _local(accounts) if local else _remote(rpc, market, accounts) as venue:
@@ -114,6 +105,22 @@ def replay(
 
     result = run_async(main)
     emit(json, result, lambda: _text(result))
+
+
+def _read(
+    file: Path, bbo: Path | None, symbol: str, limit: int, hindsight: bool, tick: str, lot: str,
+) -> tuple[Tape, list[Quote], Prepared, tuple[int, list[int]]]:
+    """The tape, the venue's quotes, what is planned, and the units (tick, lots). Raises UserError."""
+    try:
+        tape = read_tape(file, symbol, limit)
+        found = bbo or (find_quotes(file) if tape.venue == "bitstamp" else None)
+        quotes = read_quotes(found) if found else []
+        units = (parse_e8(tick), [parse_e8(lot)] if lot else [])
+    except (TapeError, ValueError) as error:
+        raise UserError(str(error)) from None
+    if units[0] == 0 or 0 in units[1]:
+        raise UserError("--tick and --lot are more than zero")
+    return tape, quotes, prepare(tape.events, hindsight=hindsight), units
 
 
 # --- where orders go --------------------------------------------------------------------------------------------------

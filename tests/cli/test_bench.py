@@ -30,6 +30,7 @@ def test_one_run_shows_everything() -> None:
     proofs = result["fraud_proofs"]
     assert [row["leaves"] for row in proofs[:3]] == sorted(row["leaves"] for row in proofs[:3])
     assert all(21_000 < row["gas"] <= 12_000_000 and row["calldata_bytes"] < 110_000 for row in proofs)
+    assert all(row["leaves"] > 4 for row in proofs), "an order alone opens its account, market, board, and the globals"
     assert len({row["gas"] for row in proofs}) == len(proofs)
 
 
