@@ -26,11 +26,10 @@ import trio
 from node.errors import Temporary
 from node.l1.client import L1Client
 from node.l1.devchain.config import TX_GAS_MAX
-from node.l1.devchain.errors import L1RpcError
 from node.l1.devchain.executor import BlockEnv, CallRequest, Outcome
 from node.l1.devchain.local import call_on
 from node.l1.reverts import revert_reason
-from node.l1.types import CallReverted, L1Block
+from node.l1.types import L1Block
 from node.metrics import Metrics
 
 log = structlog.get_logger("prover")
@@ -69,14 +68,16 @@ class DryRun:
     async def run(self, to: bytes, data: bytes, sender: bytes) -> Rehearsal | None:
         """Execute the transaction from ``sender`` on L1's latest block. None if that could not be done (it is logged).
 
-        Never raises for L1's troubles.
+        Never raises: a fault of this EVM must not save a wrong batch either.
         """
         try:
             with trio.move_on_after(self._seconds_max):
                 return await self._run(CallRequest(sender, to, data, 0, TX_GAS_MAX))
             reason = f"not done after {self._seconds_max:g} s"
-        except (Temporary, CallReverted, L1RpcError) as error:
+        except Temporary as error:
             reason = str(error)
+        except Exception as error:
+            reason = repr(error)
         log.warning("dry_run_skipped", reason=reason, note="the proof goes on: L1's own eth_call decides alone")
         return None
 

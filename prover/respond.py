@@ -1,11 +1,14 @@
 """Answers to fraud: what to do about a proof, and how it gets onto L1 once.
 
-A strategy decides (watch: raise the alarm; defend: prove), this module acts. A proof goes three gates before it costs
-anything: the Python twin of the witness verifier (prover/proof.py), a dry run of the very transaction on L1's latest
-state (eth_call from our own account, so with Rollup's stored header, the real inbox, the deployed rules), and the
-sender's gas estimate. A dry run answers what a local EVM could not: whether the batch still stands, and whether the
-deployed contract agrees with us. What the node says is believed only as far as it delays us: as long as the dispute is
-open and the window not over, a refused proof is tried again, loudly.
+A strategy decides (watch: raise the alarm; defend: prove), this module acts. A proof goes four gates before it costs
+anything: the Python twin of the witness verifier (prover/proof.py), a dry run of the very transaction on the local EVM
+(prover/dry_run.py: deployed code, L1's state, the gas limit of a transaction), the same by L1's node (eth_call from our
+own account), and the sender's gas estimate.
+
+When they disagree, operators hear it at level critical, and L1 decides: a proof that our EVM or our rules doubt and L1
+accepts is sent, because it drops the batch; one that L1 refuses is not, because it would only cost. What the node says
+is believed only as far as it delays us: as long as the dispute is open and the window not over, a refused proof is
+tried again, loudly.
 
 The journal of the sender is the memory of what was signed: a proof's id is the batch's name, so neither a restart nor a
 second task ever sends it twice, and a second copy of the watchtower does not get the journal's lock. Fee bumps and
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import structlog
 import trio
@@ -27,6 +30,7 @@ from node.l1.client import L1Client
 from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
 from node.l1.types import CallReverted
 from node.metrics import Metrics
+from prover.dry_run import Rehearsal
 from prover.proof import Evidence, Proof
 
 log = structlog.get_logger("prover")
@@ -68,11 +72,23 @@ class Court:
     challenge_window_s: int
 
 
+class Rehearses(Protocol):
+    """What runs a transaction before L1 sees it: ``prover.dry_run.DryRun``."""
+
+    async def run(self, to: bytes, data: bytes, sender: bytes) -> Rehearsal | None:
+        """None: it could not be run here."""
+        ...
+
+
 class Responder:
     """Sends proofs with one sender. ``pause_s``: between looks at L1."""
 
-    def __init__(self, client: L1Client, sender: TxSender, court: Court, metrics: Metrics, *, pause_s: float) -> None:
+    def __init__(
+        self, client: L1Client, sender: TxSender, court: Court, rehearses: Rehearses, metrics: Metrics, *,
+        pause_s: float,
+    ) -> None:
         self._client = client
+        self._rehearses = rehearses
         self._sender = sender
         self._court = court
         self._metrics = metrics
@@ -126,14 +142,21 @@ class Responder:
         return "proven"
 
     async def _dry_run(self, intent: Intent, proof: Proof) -> None:
-        """The transaction on L1's latest state. Raises CallReverted or Temporary.
+        """The transaction on L1's latest state, here and by L1. Raises CallReverted or Temporary: L1's, not ours.
 
         A root that is neither the claimed one nor ours still drops the batch, and must still be looked into.
         """
+        here = await self._rehearses.run(intent.to, intent.data, self._sender.address)
+        if here is not None:
+            log.info("dry_run_done", proof=intent.id, gas=here.gas, ms=round(here.seconds * 1_000), reads=here.reads,
+                     error=here.error)
+            if not here.error:
+                _compare(intent, proof, here.output, "local EVM")
         returned = await self._client.call(intent.to, intent.data, sender=self._sender.address)
-        if returned and returned != proof.true:
-            log.critical("twins_differ", proof=intent.id, l1=returned, ours=proof.true,
-                         what_to_do="the batch falls either way; report it with the posted bytes")
+        _compare(intent, proof, returned, "L1")
+        if here is not None and here.error:
+            log.critical("evms_differ", proof=intent.id, reason=here.error, l1="accepts the proof",
+                         what_to_do="the proof is sent; report it with the batch and the L1 node's version")
 
     async def _refused(self, evidence: Evidence, answer: Answer, reason: str) -> Outcome | None:
         """A dry run that reverts: the batch is gone, or final, or the node is behind, or we are wrong."""
@@ -206,3 +229,11 @@ class Responder:
             log.warning("reward_not_claimed", reason=str(error), what_to_do="it is claimed at the next start")
             return
         log.info("reward_claimed", micro_usd=amount, tx="0x" + receipt.tx_hash.hex())
+
+
+def _compare(intent: Intent, proof: Proof, returned: bytes, where: str) -> None:
+    """Whether a contract finds the root that we found (prove_header returns none)."""
+    if returned and returned != proof.true:
+        log.critical("twins_differ", proof=intent.id, where=where, theirs="0x" + returned.hex(),
+                     ours="0x" + proof.true.hex(),
+                     what_to_do="the batch falls either way; report it with the posted bytes")

@@ -22,6 +22,7 @@ from node.l1.keys import Signer
 from node.l1.sender import SenderConfig, open_sender
 from node.l1.sender_metrics import SenderMetrics
 from node.service import Verifier
+from prover.dry_run import DryRun
 from prover.proof import Evidence, Proof, gather, prove
 from prover.respond import Answer, Court, Responder
 
@@ -105,6 +106,7 @@ class Watchtower:
             poll_s=verifier.config.l1.poll_ms / 1_000, fees=FeePolicy(fee_max=config.fee_max_gwei * GWEI))
         court = Court(
             verifier.contract.address, verifier.contract.verifier, verifier.contract.challenge_window_s)
+        dry_run = DryRun(verifier.client, verifier.metrics)
         pause_s = verifier.config.l1.poll_ms / 1_000
         backoff_s = pause_s
         try:
@@ -113,7 +115,7 @@ class Watchtower:
                     events = SenderMetrics(verifier.metrics)
                     async with open_sender(verifier.client, signer, journal, settings, events=events) as sender:
                         self._responder = Responder(
-                            verifier.client, sender, court, verifier.metrics, pause_s=pause_s)
+                            verifier.client, sender, court, dry_run, verifier.metrics, pause_s=pause_s)
                         self._armed.set()
                         log.info("watchtower_armed", account="0x" + signer.address.hex(), in_flight=sender.in_flight)
                         await self._claim_old(verifier, self._responder)

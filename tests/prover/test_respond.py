@@ -19,6 +19,7 @@ from node.l1.types import CallReverted, L1Receipt
 from node.metrics import Metrics
 from node.stf.commitments import BatchHeader, genesis_header, header_hash
 from node.stf.trie import MemoryTrie
+from prover.dry_run import Rehearsal
 from prover.proof import Evidence, Proof
 from prover.respond import LOUD_AFTER, NAMES_MAX, OVERTIME_S, Answer, Court, Responder
 
@@ -68,6 +69,22 @@ class FakeSender:
         return receipt(True) if outcome is None else await outcome()
 
 
+def rehearsal(output: bytes = TRUE_ROOT, error: str = "") -> Rehearsal:
+    return Rehearsal(output, 1_000_000, error, 21, 0.5)
+
+
+@dataclass
+class FakeRehearsal:
+    """The local EVM's word on every proof; None: it could not be asked."""
+
+    word: Rehearsal | None = field(default_factory=rehearsal)
+    seen: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
+
+    async def run(self, to: bytes, data: bytes, sender: bytes) -> Rehearsal | None:
+        self.seen.append((to, data, sender))
+        return self.word
+
+
 def receipt(success: bool) -> L1Receipt:
     return L1Receipt(b"\x09" * 32, success, 7, bytes(32), 1_000_000, 1, None, ())
 
@@ -90,6 +107,7 @@ def refusing(reason: str) -> Callable[[], bytes]:
 class Scene:
     l1: FakeL1 = field(default_factory=FakeL1)
     sender: FakeSender = field(default_factory=FakeSender)
+    rehearses: FakeRehearsal = field(default_factory=FakeRehearsal)
     is_open: bool = True
 
     async def respond(self) -> Answer:
@@ -98,7 +116,8 @@ class Scene:
         proof = Proof(Fraud.ROOT, 0, b"calldata", TRUE_ROOT, 3, 500)
         answer = Answer(evidence.name, 1, proof.kind.value, 0, "chunk 0 leads elsewhere")
         court = Court(ROLLUP, VERIFIER, WINDOW_S)
-        responder = Responder(self.l1, self.sender, court, Metrics("watchtower", "test"), pause_s=1)  # type: ignore[arg-type]
+        metrics = Metrics("watchtower", "test")
+        responder = Responder(self.l1, self.sender, court, self.rehearses, metrics, pause_s=1)  # type: ignore[arg-type]
         await responder.respond(evidence, proof, answer, lambda: self.is_open)
         return answer
 
@@ -117,6 +136,7 @@ async def test_a_proof_is_sent_once(autojump_clock: trio.testing.MockClock) -> N
     answer = await scene.respond()
     assert (answer.outcome, answer.gas, answer.attempts) == ("proven", 1_000_000, 1)
     assert scene.sender.sent == [scene.name]
+    assert scene.rehearses.seen == [(VERIFIER, b"calldata", ACCOUNT)], "the very transaction, from our account"
 
 
 async def test_an_l1_that_is_away_is_waited_for_loudly(autojump_clock: trio.testing.MockClock) -> None:
@@ -223,3 +243,35 @@ async def test_an_l1_that_finds_a_third_root_is_reported_and_used(autojump_clock
         answer = await scene.respond()
     assert answer.outcome == "proven"
     assert "twins_differ" in {entry["event"] for entry in logs if entry["log_level"] == "critical"}
+
+
+def critical(logs: list[structlog.typing.EventDict]) -> set[str]:
+    return {entry["event"] for entry in logs if entry["log_level"] == "critical"}
+
+
+@pytest.mark.parametrize(("word", "alarms"), [
+    (rehearsal(), set()),
+    (None, set()),
+    (rehearsal(b"", ""), set()),
+    (rehearsal(b"\x08" * 32), {"twins_differ"}),
+    (rehearsal(b"", "BAD_WITNESS: not the old root"), {"evms_differ"}),
+    (rehearsal(b"", "out of gas: not enough gas for the next block of code"), {"evms_differ"}),
+], ids=["agrees", "not run", "no root", "third root", "reverts", "out of gas"])
+async def test_l1_decides_and_a_local_evm_that_differs_is_heard(
+    autojump_clock: trio.testing.MockClock, word: Rehearsal | None, alarms: set[str]
+) -> None:
+    """The batch falls by L1's word; a watchtower that kept its doubts to itself would leave it standing."""
+    scene = Scene(rehearses=FakeRehearsal(word))
+    with capture_logs() as logs:
+        answer = await scene.respond()
+    assert (answer.outcome, scene.sender.sent) == ("proven", [scene.name])
+    assert critical(logs) == alarms
+
+
+async def test_a_proof_that_both_evms_refuse_is_not_sent(autojump_clock: trio.testing.MockClock) -> None:
+    scene = Scene(FakeL1(refusing("HEADER: not the stored one"), stored=bytes(32)),
+                  rehearses=FakeRehearsal(rehearsal(b"", "HEADER: not the stored one")), is_open=False)
+    with capture_logs() as logs:
+        answer = await scene.respond()
+    assert (answer.outcome, scene.sender.sent) == ("gone", [])
+    assert critical(logs) == set(), "somebody else was first: no alarm"
