@@ -47,7 +47,10 @@ Outcome = Literal["proven", "gone", "late", "failed"]
 
 @dataclass(slots=True)
 class Answer:
-    """What became of one dispute. ``outcome`` is None while it is open; gas and bytes are the proof transaction's."""
+    """What became of one dispute. ``outcome`` is None while it is open; gas and bytes are the proof transaction's.
+
+    ``dry_run_gas``: what the local EVM took for it; 0 if it has not run or not succeeded.
+    """
 
     name: str
     batch: int
@@ -58,6 +61,7 @@ class Answer:
     leaves: int = 0
     outcome: Outcome | None = None
     transaction: str = ""
+    dry_run_gas: int = 0
     gas: int = 0
     seconds: float = 0.0
     attempts: int = 0
@@ -125,7 +129,7 @@ class Responder:
         """One try; None: try again. Raises Temporary."""
         try:
             if not self._sender.known(intent.id):
-                await self._dry_run(intent, proof)
+                await self._dry_run(intent, proof, answer)
                 self._metrics.proofs_sent.inc()
                 log.info("proof_sending", batch=answer.batch, proof=answer.kind, chunk=answer.chunk,
                          calldata_bytes=len(intent.data), leaves=proof.leaves)
@@ -141,16 +145,17 @@ class Responder:
         answer.gas = receipt.gas_used
         return "proven"
 
-    async def _dry_run(self, intent: Intent, proof: Proof) -> None:
+    async def _dry_run(self, intent: Intent, proof: Proof, answer: Answer) -> None:
         """The transaction on L1's latest state, here and by L1. Raises CallReverted or Temporary: L1's, not ours.
 
         A root that is neither the claimed one nor ours still drops the batch, and must still be looked into.
         """
         here = await self._rehearses.run(intent.to, intent.data, self._sender.address)
         if here is not None:
-            log.info("dry_run_done", proof=intent.id, gas=here.gas, ms=round(here.seconds * 1_000), reads=here.reads,
+            log.info("dry_run_done", batch=answer.batch, gas=here.gas, ms=round(here.seconds * 1_000), reads=here.reads,
                      error=here.error)
             if not here.error:
+                answer.dry_run_gas = here.gas
                 _compare(intent, proof, here.output, "local EVM")
         returned = await self._client.call(intent.to, intent.data, sender=self._sender.address)
         _compare(intent, proof, returned, "L1")

@@ -70,7 +70,7 @@ class FakeSender:
 
 
 def rehearsal(output: bytes = TRUE_ROOT, error: str = "") -> Rehearsal:
-    return Rehearsal(output, 1_000_000, error, 21, 0.5)
+    return Rehearsal(output, 999_999, error, 21, 0.5)
 
 
 @dataclass
@@ -135,6 +135,7 @@ async def test_a_proof_is_sent_once(autojump_clock: trio.testing.MockClock) -> N
     scene = Scene()
     answer = await scene.respond()
     assert (answer.outcome, answer.gas, answer.attempts) == ("proven", 1_000_000, 1)
+    assert answer.dry_run_gas == 999_999
     assert scene.sender.sent == [scene.name]
     assert scene.rehearses.seen == [(VERIFIER, b"calldata", ACCOUNT)], "the very transaction, from our account"
 

@@ -118,6 +118,8 @@ async def test_villains_fall_and_the_chain_goes_on(tmp_path: Path, l1: str, kind
             assert status["batches"]["disagreed"] == len(kinds)
             answered = await wait_for(partial(proofs, tower), lambda found: all(a["outcome"] for a in found))
             assert [answer["outcome"] for answer in answered] == ["proven"] * len(kinds)
+            for answer in answered:  # the local EVM knew what L1 would charge
+                assert answer["dry_run_gas"] == pytest.approx(answer["gas"], rel=0.02)
             await wait_for(lambda: world.view("reward_of", signer.address), lambda reward: reward == 0)
         for strike in done:
             print(f"{strike.kind}: {strike.gas:,} gas, {strike.calldata_bytes:,} bytes, {strike.seconds} s")

@@ -45,16 +45,16 @@ def call_on(source: Source, chain_id: int, env: BlockEnv, request: CallRequest) 
 
     Raises L1RpcError if ``request.gas`` is below the intrinsic gas, and what the source raises.
     """
-    evm = PyEvm(chain_id, state_class=partial(_LocalState, source))
+    evm = PyEvm(chain_id, state_class=partial(_local_state, source))
     return evm.call(env, nodes.BLANK_ROOT, request)
 
 
-class _LocalState(State):
+def _local_state(source: Source, db: Any, context: Any, root: Any) -> State:
     """The embedded L1's state, with accounts that come from a source."""
-
-    def __init__(self, source: Source, db: Any, context: Any, root: Any) -> None:
-        super().__init__(db, context, root)
-        self._account_db: Any = _LocalAccounts(source, db, root)
+    state = State(db, context, root)
+    accounts: Any = _LocalAccounts(source, db, root)
+    state._account_db = accounts
+    return state
 
 
 class _LocalAccounts(AccountDB):
