@@ -100,7 +100,7 @@ def order(
     account
         Yours by default: the newest one that the key owns.
     client_id
-        Your name for the order, to cancel it by; chosen if you give none.
+        Your name for the order, to cancel it by; keep it unique. Chosen if you give none.
     """
     async def command() -> None:
         from node.sdk import connect
@@ -108,7 +108,8 @@ def order(
         async with connect(rpc) as client:
             trader = await _trader(client, account)
             sent = await trader.place(market, side, price=price, lots=lots, tif=tif, client_id=client_id)
-            text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{_fills(sent)}"
+            filled = _fills(sent) or ("; nothing filled" if tif == "IOC" else "")
+            text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{filled}"
             emit(json, _sent(sent), text)
 
     _run(command)
@@ -210,8 +211,9 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
             + ("money is conserved" if found["conserved"] else "MONEY IS NOT CONSERVED")]
         if found.get("roots"):
             lines.append(f"  {found['roots']['agreed']:,} roots agree with L1, {found['roots']['disagreed']:,} do not")
-        lines += [f"  market {item.market}: mark {item.mark:,} ticks of {_usd(item.tick_value)} USD"
-                  + ("" if item.fresh else ", STALE") for item in markets]
+        lines += [
+            f"  market {item.market}: mark {item.mark:,} ticks, a lot is worth {_usd(item.mark * item.tick_value)} USD"
+            + ("" if item.fresh else "; STALE, no new orders") for item in markets]
         if found.get("problem"):
             lines.append(f"  problem: {found['problem']}")
         emit(json, found, "\n".join(lines))

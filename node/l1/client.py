@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import structlog
@@ -67,6 +68,7 @@ class L1Client:
     def __init__(self, url: str, *, threads: int = 4, timeout_s: float = 60.0, logs_range_max: int = 2_000) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError("l1.rpc must be an http:// or https:// URL")
+        self._place = urlsplit(url).netloc.rpartition("@")[2]  # without what may be secret
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=threads, max_retries=0)
         self._session.mount("http://", adapter)
@@ -94,7 +96,8 @@ class L1Client:
                 # the URL may hold an access key, so the exception's own text stays out of logs and messages
                 kind = _describe(error)
                 if attempt == retries:
-                    raise Temporary(f"L1 node does not answer {method} ({kind}, {retries + 1} attempts)") from None
+                    raise Temporary(f"L1 node {self._place} does not answer {method} ({kind}, {retries + 1} attempts); "
+                                    "check l1.rpc and that the node runs") from None
                 log.debug("l1_retried", method=method, error=kind, attempt=attempt + 1)
             await trio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_MAX_S)

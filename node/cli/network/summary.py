@@ -60,7 +60,8 @@ def in_words(summary: dict[str, Any], villains: int) -> str:
     for item in summary["verifiers"]:
         verdict = f"all {item['roots_agreed']:,} roots agree" if item["roots_disagreed"] == 0 else (
             f"{item['roots_disagreed']:,} BLOCKS DIFFER")
-        refuted = f", {item['batches_refuted']} wrong batches seen" if item["batches_refuted"] else ""
+        plural = "" if item["batches_refuted"] == 1 else "es"
+        refuted = f", {item['batches_refuted']} wrong batch{plural} seen" if item["batches_refuted"] else ""
         lines.append(f"  {item['name']:<23} {verdict} up to block {item['block']:,}{refuted}")
     lines.append(f"  withdrawals paid on L1  {summary['withdrawals_paid']}")
     lines.append("  money                   " + ("conserved to the micro-USD, everywhere" if summary["conserved"]
