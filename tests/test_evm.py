@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from tests.evm import Contract, Evm, Halt, Revert, address_of, compiled, reverts
+from tests.l1.chains import tool
 
 METER = "mocks/Meter.vy"
 STEPS: list[tuple[str, tuple[Any, ...]]] = [
@@ -34,8 +34,7 @@ STEPS: list[tuple[str, tuple[Any, ...]]] = [
 @pytest.fixture(scope="module")
 def anvil() -> Iterator[str]:
     """The URL of an anvil at Prague rules, one block per transaction."""
-    program = shutil.which("anvil")
-    assert program, "anvil is not on PATH: npm install --prefix .ci"
+    program = tool("anvil")
     command = [program, "--port", "0", "--hardfork", "prague", "--gas-limit", str(2**32)]
     # its own process group: npm's anvil is a script around the program, and both must end
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)

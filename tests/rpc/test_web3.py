@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from typing import Any
 
 import trio
 
+from tests.l1.chains import tool
 from tests.rpc.world import World
 
 
@@ -62,8 +62,7 @@ async def test_web3_over_websocket_with_a_subscription() -> None:
 
 
 async def test_cast_calls_and_shows_errors() -> None:
-    cast = shutil.which("cast")
-    assert cast, "cast is missing: the README's test command installs it"
+    cast = tool("cast")
     world = World()
     async with world.listening() as bound:
         for arguments, text in ((["echo", '"x"'], '"x"'), (["poor"], "code 13000: 12 micro-USD are free")):
