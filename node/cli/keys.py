@@ -19,8 +19,11 @@ KEYSTORE: Final = "ANCHORLINE_KEYSTORE"
 
 
 def user_signer() -> LocalSigner:
-    """The key of whoever runs a client command. Raises Critical naming the variable to set."""
+    """The key of whoever runs a client command. Raises UserError, Critical naming the variable to set."""
     keystore = os.environ.get(KEYSTORE)
+    if not keystore and not os.environ.get(KEY):
+        raise UserError(f"no key: set {KEYSTORE} to a keystore file and {PASSWORD} to its password, or {KEY} to a "
+                        "hexadecimal key")
     return signer_from_environment(os.environ, KEY, PASSWORD, Path(keystore) if keystore else None)
 
 

@@ -131,7 +131,7 @@ class HttpClient:
             else:
                 await trio.aclose_forcefully(stream)
         if reader.status != 200:
-            text = reader.body[:200].decode("utf-8", "replace")
+            text = " ".join(reader.body[:200].decode("utf-8", "replace").split())
             raise RpcUnavailable(f"{self._endpoint.shown} answered HTTP {reader.status}: {text}")
         return reader.body
 

@@ -81,7 +81,7 @@ def test_devnet_defaults_are_the_file_s() -> None:
     (("mint", "nan"), {}, "not a positive number of dollars"),
     (("mint", "1e99"), {}, "not a positive number of dollars"),
     (("mint", "1", "--deployment", "nowhere.json", "--l1.rpc", "ftp://x"), {}, "nowhere.json cannot be read"),
-    (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20), {}, "set a keystore file"),
+    (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20), {}, "set ANCHORLINE_KEYSTORE"),
     (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20, "--l1.rpc", "ftp://x"),
      {"ANCHORLINE_KEY": "11" * 32}, "l1.rpc must be an http:// or https:// URL; give --l1.rpc"),
     (("cancel",), {}, "give the client id of one order, or --all"),
