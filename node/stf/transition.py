@@ -71,7 +71,7 @@ PROOF_MARKET: Final = PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + PUBLISHERS_MAX)
 PROOF_BOARD: Final = PROOF_DENSE + PROOF_WORD * 24
 # worst case of one margin check, in work
 WORK_HEALTH: Final = WORK_TERM * (POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and a margin check; the order where it stops; every board; the
+# a match: up to 16 visits, each with an order, its account and one margin check; the order it ends at; every board
 # taker's margin check
 MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + WORK_HEALTH + 2 * WORK_LEAF) + 5 * WORK_LEAF + WORK_HEALTH
 MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + PROOF_VISIT + 4 * PROOF_BOARD
