@@ -189,8 +189,12 @@ class Responder:
         return None if self._rename(answer, reason) else "failed"
 
     async def _rename_lost(self, evidence: Evidence, answer: Answer) -> None:
-        """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own."""
-        if answer.attempts < LOST_AFTER or not self._sender.known(answer.name) or self._sender.in_flight:
+        """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own.
+
+        Whatever else is in flight (the reward's claim, say) waits for the lost proof's nonce, so it is not waited for:
+        the sender gives the new proof the nonce that is missing, and no two of them can be mined.
+        """
+        if answer.attempts < LOST_AFTER or not self._sender.known(answer.name):
             return
         try:
             if await self._stands(evidence):

@@ -222,10 +222,13 @@ async def test_a_proof_that_failed_because_another_was_first_is_no_failure(
     assert (answer.outcome, scene.sender.sent) == ("gone", [scene.name])
 
 
+@pytest.mark.parametrize("in_flight", [0, 1])
 async def test_a_confirmed_proof_that_a_reorganisation_took_is_sent_anew(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, in_flight: int
 ) -> None:
+    """Also while another transaction waits, for the nonce that went with the proof: nobody else would fill it."""
     scene = Scene()
+    scene.sender.in_flight = in_flight
 
     async def forgotten() -> L1Receipt:
         raise Temporary("L1 node does not know the transaction, which was confirmed; it may be behind")
