@@ -72,7 +72,9 @@ async def run(
     client = L1Client(config.l1.rpc, threads=config.l1.threads, logs_range_max=config.l1.logs_range_max)
     kv = open_kv(config.datadir / "sequencer")
     try:
-        params, domain, epoch = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
+        params, domain, epoch, holder = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
+        if not villains:  # a villain that was slashed just before a restart takes the seat again as it goes on
+            _need_seat(holder, poster.address, config.l1.rollup)
         await catch_up(
             Chain.open(kv, domain), client, bytes.fromhex(config.l1.rollup[2:]), start_block=config.l1.start_block,
             poll_s=config.l1.poll_ms / 1_000)
@@ -318,14 +320,26 @@ async def _view(client: L1Client, rollup: bytes, name: str, *args: Any) -> Any:
     return bindings.decode_result(name, await client.call(rollup, bindings.encode_call(name, *args)))
 
 
-async def _contract(client: L1Client, rollup: bytes) -> tuple[tuple[Any, ...], bytes, int]:
-    """The Rollup's parameters, the EIP-712 domain they give, and the seat's epoch. Waits for L1 to answer."""
+def _need_seat(holder: bytes, poster: bytes, rollup: str) -> None:
+    """Raise Critical unless the poster holds the seat: L1 would refuse every batch, and no promise could be kept."""
+    if holder == poster:
+        return
+    if not any(holder):
+        raise Critical(f"nobody holds the seat of the Rollup {rollup}: take it with `anchorline seat` and the "
+                       f"batcher's key (0x{poster.hex()}), then start again")
+    raise Critical(f"the seat of the Rollup {rollup} is held by 0x{holder.hex()}, not by the batcher's key "
+                   f"(0x{poster.hex()}): give the holder's key, or wait for an empty seat and run `anchorline seat`")
+
+
+async def _contract(client: L1Client, rollup: bytes) -> tuple[tuple[Any, ...], bytes, int, bytes]:
+    """The Rollup's parameters, the EIP-712 domain they give, the seat's epoch and holder. Waits for L1 to answer."""
     pause = RETRY_FIRST_S
     while True:
         try:
             params = await _view(client, rollup, "params")
             epoch = int(await _view(client, rollup, "seat_epoch"))
-            return params, encoding.domain_separator(int(params[8]), int.from_bytes(rollup, "big")), epoch
+            holder = bytes(await _view(client, rollup, "seat_holder"))
+            return params, encoding.domain_separator(int(params[8]), int.from_bytes(rollup, "big")), epoch, holder
         except bindings.BadEncoding as error:
             raise Critical(f"l1.rollup: {error}") from error
         except Temporary as error:

@@ -59,7 +59,7 @@ def build() -> cyclopts.App:
 
 
 def _sources(role: str) -> list[Any]:
-    """Where a role's keys come from besides flags: the environment, then the file that --config names."""
+    """Where a role's keys come from besides flags: the environment, the file that --config names, the deployment."""
     if sys.argv[1:2] == [role]:
         os.environ.pop("ANCHORLINE_RPC", None)  # a client's URL, which would pass for all of the role's [rpc]
     sources: list[Any] = [cyclopts.config.Env("ANCHORLINE_", command=False)]
@@ -69,7 +69,7 @@ def _sources(role: str) -> list[Any]:
 
         load_file(path)  # names an unknown key better than the command line would
         sources.append(partial(_from_file, path))
-    return sources
+    return [*sources, _from_deployment]
 
 
 def _from_file(path: Path, app: cyclopts.App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -77,6 +77,21 @@ def _from_file(path: Path, app: cyclopts.App, _commands: tuple[str, ...], argume
     command's, such as [l1] and [sequencer].)"""
     tree = tomllib.loads(path.read_text())
     update_argument_collection(tree, str(path), arguments, app.app_stack.stack[-1], root_keys=(), allow_unknown=False)
+
+
+def _from_deployment(app: cyclopts.App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Which Rollup, from the file that --deployment names, unless said already; a start block only with its Rollup."""
+    named, rollup = (arguments.match(flag)[0].tokens for flag in ("--deployment", "--l1.rollup"))
+    if not named:
+        return
+    from node.l1.deployment import load_deployment
+
+    path = named[-1].value
+    record = load_deployment(Path(path))
+    if rollup and rollup[-1].value.lower() != record.rollup.lower():
+        return
+    tree = {"l1": {"rollup": record.rollup, "start_block": record.start_block}}
+    update_argument_collection(tree, path, arguments, app.app_stack.stack[-1], root_keys=(), allow_unknown=False)
 
 
 def config_path(tokens: list[str]) -> Path | None:

@@ -15,13 +15,15 @@ from node.config import Config, Role
 
 Flat = Annotated[Config, Parameter(name="*")]
 ConfigFile = Annotated[Path | None, Parameter(name="--config")]  # app.py adds ANCHORLINE_CONFIG
+DeploymentFile = Annotated[Path | None, Parameter(name="--deployment")]  # app.py reads it, and ANCHORLINE_DEPLOYMENT
 Service = Callable[..., Awaitable[None]]
 
 _DEFAULT = Config()
 
 
 def sequencer(
-    *, config: Flat = _DEFAULT, config_file: ConfigFile = None, villain: list[str] | None = None, json: bool = False
+    *, config: Flat = _DEFAULT, config_file: ConfigFile = None, deployment: DeploymentFile = None,
+    villain: list[str] | None = None, json: bool = False,
 ) -> None:
     """Order, execute and promise transactions; post batches to L1.
 
@@ -32,6 +34,8 @@ def sequencer(
     ----------
     config_file
         TOML file with any of these keys; flags and the environment win over it.
+    deployment
+        File that `anchorline deploy` wrote; gives l1.rollup and l1.start_block where nothing else does.
     villain
         For development networks: post a wrong batch of this kind before an honest one, and lose the bond for it.
     json
@@ -47,13 +51,17 @@ def sequencer(
     _serve("sequencer", config, json, lambda **ready: service.run(config, promiser, poster, villains=kinds, **ready))
 
 
-def verifier(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:
+def verifier(
+    *, config: Flat = _DEFAULT, config_file: ConfigFile = None, deployment: DeploymentFile = None, json: bool = False
+) -> None:
     """Rebuild the chain from L1 alone, compare every root, serve reads.
 
     Parameters
     ----------
     config_file
         TOML file with any of these keys; flags and the environment win over it.
+    deployment
+        File that `anchorline deploy` wrote; gives l1.rollup and l1.start_block where nothing else does.
     json
         Print one JSON object when the service is up.
     """
@@ -63,7 +71,9 @@ def verifier(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: b
     _serve("verifier", config, json, lambda **ready: service.run_verifier(config, **ready))
 
 
-def watchtower(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json: bool = False) -> None:
+def watchtower(
+    *, config: Flat = _DEFAULT, config_file: ConfigFile = None, deployment: DeploymentFile = None, json: bool = False
+) -> None:
     """A verifier that raises the alarm on a wrong root and, with strategy defend, proves the fraud on L1.
 
     Key, for strategy defend: ANCHORLINE_WATCHTOWER_KEY (or watchtower.keystore and ANCHORLINE_WATCHTOWER_PASSWORD).
@@ -72,6 +82,8 @@ def watchtower(*, config: Flat = _DEFAULT, config_file: ConfigFile = None, json:
     ----------
     config_file
         TOML file with any of these keys; flags and the environment win over it.
+    deployment
+        File that `anchorline deploy` wrote; gives l1.rollup and l1.start_block where nothing else does.
     json
         Print one JSON object when the service is up.
     """

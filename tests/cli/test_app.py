@@ -17,6 +17,7 @@ from node.cli.devnet import EMBEDDED
 from node.cli.l1 import micro_usd
 from node.cli.output import UserError
 from node.config import load_file
+from node.l1.deployment import DeployedMarket, Deployment
 
 REPO = Path(__file__).resolve().parents[2]
 ROLLUP = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
@@ -56,6 +57,30 @@ def test_a_section_named_as_a_command_is_read_from_the_file(tmp_path: Path) -> N
     assert "l1.poll_ms: is 3" in anchorline("verifier", "--l1.rollup", ROLLUP, ANCHORLINE_CONFIG=str(path)).stderr
 
 
+def record(rollup: str, start_block: int) -> Deployment:
+    market = DeployedMarket(0, "BTC-USD", 10, 600_000)
+    return Deployment(1, 2, rollup, ROLLUP, ROLLUP, start_block, "0x", 60, ROLLUP, [], [market], {}, 0)
+
+
+@pytest.mark.parametrize("role", ["sequencer", "verifier", "watchtower"])
+def test_a_deployment_names_the_rollup_unless_something_else_does(role: str, tmp_path: Path) -> None:
+    path, config, other = tmp_path / "deployment.json", tmp_path / "x.toml", "0x" + "22" * 20
+    record(ROLLUP, -7).save(path)
+    config.write_text("[l1]\nstart_block = -8\n")
+    flags = (role, "--deployment", str(path))
+    assert "l1.start_block: is -7" in anchorline(*flags).stderr
+    assert "l1.start_block: is -7" in anchorline(role, ANCHORLINE_DEPLOYMENT=str(path)).stderr
+    assert "l1.start_block: is -8" in anchorline(*flags, "--config", str(config)).stderr
+    assert "l1.start_block: is -9" in anchorline(*flags, ANCHORLINE_L1_START_BLOCK="-9").stderr
+    assert "l1.rollup: '0x1'" in anchorline(*flags, "--l1.rollup", "0x1").stderr
+    alone = anchorline(*flags, "--l1.rollup", other, "--rpc.port", "99999").stderr
+    assert "rpc.port" in alone  # a start block of another Rollup is not taken
+    record("nonsense", 1).save(path)
+    assert "l1.rollup: 'nonsense' is no address" in anchorline(*flags).stderr
+    path.write_text("{}")
+    assert f"{path} is no deployment" in anchorline(*flags).stderr
+
+
 def test_a_client_s_url_is_no_role_s_section(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("[rpc]\nport = 99999\n")
@@ -92,6 +117,7 @@ def test_devnet_defaults_are_the_file_s() -> None:
     (("devnet", "--villain", "joker"), {}, "there is no villain 'joker'"),
     (("devnet", "--seconds", "0"), {}, "give 1 to 86,400 seconds"),
     (("devnet", "--dir", "node"), {}, "node is not empty"),
+    (("verifier", "--deployment", "nowhere.json"), {}, "nowhere.json cannot be read"),
     (("keeper", "--deployment", "nowhere.json"), {}, "nowhere.json cannot be read"),
 ])
 def test_what_a_user_can_mend_is_one_line_that_says_how(

@@ -9,13 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from node.config import Config
+from node.errors import Critical
+from node.l1 import bindings
 from node.rpc.client import HttpClient
 from node.stf.types import BUY, SELL
 from sequencer import service
-from tests.sequencer.l1_world import OPERATOR, TRADERS, Trader, World, deployed, promise_signer, wait_for
+from tests.sequencer.l1_world import BOND, OPERATOR, TRADERS, Trader, World, deployed, promise_signer, wait_for
 
 
 @asynccontextmanager
@@ -98,3 +101,22 @@ async def test_a_new_datadir_derives_the_history_and_goes_on(tmp_path: Path) -> 
             await anchor_all(trader, order["position"])
         batches = await world.posted()
         assert batches == list(range(1, len(batches) + 1)) and len(batches) > posted
+
+
+async def refusal(world: World, index: int) -> str:
+    """What a sequencer whose batches the account would post says at start; it must end before it serves."""
+    with trio.fail_after(30), pytest.raises(Critical) as caught:
+        await service.run(world.config(), promise_signer(), world.chain.signer(index))
+    assert not (world.folder / "sequencer" / "log").exists(), "nothing was opened that promises are logged in"
+    return str(caught.value)
+
+
+async def test_nothing_is_promised_without_the_seat(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as world:
+        holder, stranger = (world.chain.signer(index).address.hex() for index in (OPERATOR, TRADERS[0]))
+        said = await refusal(world, TRADERS[0])
+        assert f"held by 0x{holder}" in said and f"0x{stranger}" in said and "`anchorline seat`" in said
+        await world.send(OPERATOR, [(world.rollup, bindings.encode_call("leave_seat"))])
+        assert "nobody holds the seat" in await refusal(world, OPERATOR)
+        await world.send(TRADERS[0], [(world.rollup, bindings.encode_call("take_seat", BOND))])
+        assert f"held by 0x{stranger}" in await refusal(world, OPERATOR)
