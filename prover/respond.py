@@ -101,24 +101,31 @@ class Responder:
     async def respond(self, evidence: Evidence, proof: Proof, answer: Answer, is_open: Callable[[], bool]) -> None:
         """Prove until the dispute is settled: by us, by somebody else, or by time. Never raises for L1's troubles.
 
-        ``is_open``: whether L1, as far as we follow it, still has the batch.
+        ``is_open``: whether L1, as far as we follow it, still has the batch. A proof is done when it is confirmed and
+        we have followed L1 that far: a reorganisation in between would take the proof and leave the dispute as it was.
         """
         started = trio.current_time()
         give_up = started + self._court.challenge_window_s + OVERTIME_S
+        lost = 0
         for attempt in range(1, TRIES_MAX + 1):
-            answer.attempts = attempt
+            proving = answer.outcome != "proven"
+            answer.attempts += proving
             intent = Intent(answer.name, self._court.verifier, proof.calldata)
             try:
                 answer.outcome = await self._attempt(intent, evidence, proof, answer)
+                lost = 0
             except Temporary as error:
+                lost += 1
                 self._complain(answer, str(error))
-                await self._rename_lost(evidence, answer)
-            answer.seconds = trio.current_time() - started
+                if lost >= LOST_AFTER:
+                    await self._rename_lost(evidence, answer)
+            if proving:
+                answer.seconds = trio.current_time() - started
             if answer.outcome is None and not is_open():
                 answer.outcome = "gone"
             if answer.outcome is None and trio.current_time() > give_up:
                 answer.outcome = "late"
-            if answer.outcome is not None:
+            if answer.outcome is not None and not (answer.outcome == "proven" and is_open()):
                 break
             await trio.sleep(min(self._pause_s * 2 ** min(attempt - 1, 10), BACKOFF_MAX_S))
         self._report(answer)
@@ -194,11 +201,12 @@ class Responder:
         Whatever else is in flight (the reward's claim, say) waits for the lost proof's nonce, so it is not waited for:
         the sender gives the new proof the nonce that is missing, and no two of them can be mined.
         """
-        if answer.attempts < LOST_AFTER or not self._sender.known(answer.name):
+        if not self._sender.known(answer.name):
             return
         try:
             if await self._stands(evidence):
-                self._rename(answer, "L1 does not know the confirmed proof any more")
+                again = self._rename(answer, "L1 does not know the confirmed proof any more")
+                answer.outcome = None if again else "failed"
         except Temporary as error:
             log.debug("batch_unknown", batch=answer.batch, reason=str(error))
 

@@ -58,6 +58,7 @@ class FakeSender:
     sent: list[str] = field(default_factory=list)
     address: bytes = ACCOUNT
     in_flight: int = 0
+    mined: bool = False
 
     def known(self, intent_id: str) -> bool:
         return intent_id in self.sent
@@ -66,7 +67,10 @@ class FakeSender:
         if intent.id not in self.sent:
             self.sent.append(intent.id)
         outcome = self.outcomes.get(intent.id)
-        return receipt(True) if outcome is None else await outcome()
+        if outcome is not None:
+            return await outcome()
+        self.mined = True
+        return receipt(True)
 
 
 def rehearsal(output: bytes = TRUE_ROOT, error: str = "") -> Rehearsal:
@@ -108,7 +112,7 @@ class Scene:
     l1: FakeL1 = field(default_factory=FakeL1)
     sender: FakeSender = field(default_factory=FakeSender)
     rehearses: FakeRehearsal = field(default_factory=FakeRehearsal)
-    is_open: bool = True
+    is_open: bool = True  # until a proof is mined
 
     async def respond(self) -> Answer:
         batch = PostedBatch(HEADER, (b"chunk",), (HEADER.post_root,), bytes(32), 5)
@@ -118,7 +122,7 @@ class Scene:
         court = Court(ROLLUP, VERIFIER, WINDOW_S)
         metrics = Metrics("watchtower", "test")
         responder = Responder(self.l1, self.sender, court, self.rehearses, metrics, pause_s=1)  # type: ignore[arg-type]
-        await responder.respond(evidence, proof, answer, lambda: self.is_open)
+        await responder.respond(evidence, proof, answer, lambda: self.is_open and not self.sender.mined)
         return answer
 
     @property
@@ -237,6 +241,25 @@ async def test_a_confirmed_proof_that_a_reorganisation_took_is_sent_anew(
     scene.sender.outcomes = {scene.name: forgotten}
     answer = await scene.respond()
     assert answer.outcome == "proven"
+    assert scene.sender.sent == [scene.name, f"{scene.name}#2"]
+
+
+async def test_a_proof_that_a_reorganisation_took_before_it_was_followed_is_sent_anew(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Confirmed, then gone, and derivation saw neither: the dispute it has is still this one, nobody opens another."""
+    scene = Scene()
+    looks: list[float] = []
+
+    async def confirmed_then_forgotten() -> L1Receipt:
+        looks.append(trio.current_time())
+        if len(looks) > 2:
+            raise Temporary("L1 node does not know the transaction, which was confirmed; it may be behind")
+        return receipt(True)
+
+    scene.sender.outcomes = {scene.name: confirmed_then_forgotten}
+    answer = await scene.respond()
+    assert (answer.outcome, answer.name) == ("proven", f"{scene.name}#2")
     assert scene.sender.sent == [scene.name, f"{scene.name}#2"]
 
 

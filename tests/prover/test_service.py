@@ -226,16 +226,21 @@ async def test_a_proof_that_l1_forgets_is_sent_again(tmp_path: Path) -> None:
         async with villainous(world, ("wrong-root-first",)) as trader:
             await open_accounts(world, trader)
             async with watching(world, None, "watch", "scout") as scout:
-                await wait_for(partial(proofs, scout), lambda found: found)
+                await wait_for(partial(proofs, scout), lambda found: found, seconds=90)
         head = await world.view("head_number")
         async with watching(world, signer) as tower:
-            (answer,) = await wait_for(partial(proofs, tower), lambda found: found and found[0]["outcome"] == "proven")
+            (answer,) = await wait_for(
+                partial(proofs, tower), lambda found: found and found[0]["outcome"] == "proven", seconds=90)
             assert await world.view("head_number") == head - 1
+            await wait_for(lambda: tower.call("al_status"), lambda s: s["batches"]["disputed"] is None, seconds=90)
+            await world.chain.automine(False)  # no block comes between measuring the depth, cutting, and looking
+            await world.chain.rpc("evm_setIntervalMining", 0)
             receipt = await world.chain.receipt(bytes.fromhex(answer["transaction"][2:]))
             newest = await world.chain.client.head()
             await world.chain.rpc("anvil_reorg", hex(newest.number - receipt.block_number + 1))
             assert await world.view("head_number") == head, "the wrong batch stands again"
-            await wait_for(lambda: world.view("head_number"), lambda number: number == head - 1, seconds=60)
+            await world.chain.rpc("evm_setIntervalMining", 1)
+            await wait_for(lambda: world.view("head_number"), lambda number: number == head - 1, seconds=90)
             answers = await wait_for(
-                partial(proofs, tower), lambda found: all(a["outcome"] == "proven" for a in found))
+                partial(proofs, tower), lambda found: all(a["outcome"] == "proven" for a in found), seconds=90)
             assert [a["name"].partition("#")[2] for a in answers] == ["", "2"]
