@@ -80,13 +80,18 @@ def devnet(
     seconds
         Seconds of trading; starting takes a few seconds before, settling a few after.
     villain
-        Also post wrong batches of this kind, or of every kind ("all"), and see each disproved.
+        Also post wrong batches of this kind, of several (comma-separated), or of every kind ("all"), and see each
+        disproved. Kinds: wrong-root-first, wrong-root-middle, wrong-root-last, credit-from-nothing,
+        skipped-margin-check, broken-priority, hidden-order, forged-signature, stranger-oracle, undebited-withdrawal,
+        lying-header-cursor, lying-header-time, lying-header-totals, oversized-chunk, badly-cut-chunk.
     seed
         Of prices and trades.
     rate
         Single orders a second, beside two makers' ladders.
     challenge_window_s
         Seconds in which a batch can be disproved.
+    verifiers
+        Verifiers that derive the chain from L1, 1 to 8.
     dir
         Folder for logs and data; by default a new one under data/devnet.
     config_file

@@ -14,11 +14,14 @@ from cyclopts import Parameter
 from node import log
 from node.cli.output import UserError, emit, note, run_async
 
-L1Url = Annotated[str, Parameter(name="--l1.rpc", env_var="ANCHORLINE_L1_RPC")]
-DeploymentFile = Annotated[Path, Parameter(name="--deployment", env_var="ANCHORLINE_DEPLOYMENT")]
+L1Url = Annotated[str, Parameter(
+    name="--l1.rpc", env_var="ANCHORLINE_L1_RPC", help="URL of the L1 node's JSON-RPC.")]
+DeploymentFile = Annotated[Path, Parameter(
+    name="--deployment", env_var="ANCHORLINE_DEPLOYMENT", help="File that `anchorline deploy` wrote.")]
 
 DEFAULT_L1 = "http://127.0.0.1:8545"
 DEFAULT_DEPLOYMENT = Path("deployment.json")
+PUBLIC_KEYS: Final = "these keys are public: use them on a test chain only, and never send anything of value to them"
 DOLLARS_LIMIT: Final = 9_000_000_000_000  # as micro-USD, within a double's whole numbers and the inbox's 64 bits
 
 
@@ -29,18 +32,28 @@ def l1(
 ) -> None:
     """Serve the embedded L1: a Prague chain on py-evm, funded for the accounts of the public test mnemonic.
 
+    Shows those accounts with their keys. The keys are public: whatever they hold on a real chain is anybody's.
+
     Parameters
     ----------
+    host
+        Address to listen on. Anything but loopback is reachable by others, and the accounts are anybody's.
     port
         Port to listen on; 0 takes any free one.
+    chain_id
+        Chain id of L1.
     block_time_s
         Seconds between blocks; 0 mines when a transaction comes.
     safe_lag_blocks
         Blocks that the safe head lags behind.
     finalized_lag_blocks
         Blocks that the finalized head lags behind.
+    accounts
+        Accounts of the mnemonic that are funded, with 10,000 test ether each.
     genesis_ago_s
         Seconds that the first block lies in the past, so that many blocks can follow at once without a clock ahead.
+    log_level
+        Least severity that is printed: debug, info, warning or error.
     json
         Print one JSON object when it is up.
     """
@@ -59,9 +72,25 @@ def l1(
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             bound: Any = await nursery.start(run, config)
-            emit(json, {"role": "l1", "rpc": bound.http_url, "chain_id": chain_id}, f"L1 serves {bound.http_url}")
+            place = {"role": "l1", "rpc": bound.http_url, "chain_id": chain_id}
+            emit(json, place | _funded(accounts), lambda: f"{_funded_text(accounts)}\nL1 serves {bound.http_url}")
 
     run_async(main)
+
+
+def _funded(count: int) -> dict[str, Any]:
+    """The accounts that a development chain funds. Their keys are no secrets: every Ethereum tool knows them."""
+    from node.l1.devchain.accounts import MNEMONIC, dev_accounts
+
+    accounts = [{"address": "0x" + item.address.hex(), "private_key": "0x" + item.key.hex()}
+                for item in dev_accounts(count)]
+    return {"mnemonic": MNEMONIC, "accounts": accounts, "warning": PUBLIC_KEYS}
+
+
+def _funded_text(count: int) -> str:
+    funded = _funded(count)
+    rows = [f"  {item['address']}  {item['private_key']}" for item in funded["accounts"]]
+    return "\n".join([f"funded accounts and their keys, of the mnemonic \"{funded['mnemonic']}\":", *rows, PUBLIC_KEYS])
 
 
 @asynccontextmanager
@@ -101,23 +130,37 @@ def deploy(
     Parameters
     ----------
     out
-        Deployment file to write; client commands read it, and it names the Rollup for --l1.rollup.
+        Deployment file to write; client commands and roles read it (--deployment). The journal of what was sent stays
+        beside it, as .journal.
     publishers
         Addresses of the price publishers, one flag each: slot 0, 1, … of every market; at least a market's quorum (2).
     token
         An ERC-20 with 6 decimals to use as collateral; empty deploys a TestUSD that anyone may mint.
     markets
         TOML file of [[market]] tables; without it, BTC-USD and ETH-USD.
+    l2_chain_id
+        Chain id of L2; signatures are bound to it and to the Rollup.
     challenge_window_s
         Seconds in which a batch can be disproved.
+    force_delay_s
+        Seconds after which a message on L1 must be in the next batch.
+    seat_idle_s
+        Seconds of leaving a message unconsumed after which anyone may evict the seat's holder.
+    timelock_s
+        Seconds that pass before a change by the admin takes effect.
+    bond_delay_s
+        Seconds after leaving the seat before the bond can be released.
+    json
+        Print one JSON object: the deployment.
     """
     from node.cli.keys import parse_address
     from node.l1.deploy import deploy as deploy_all
     from node.l1.deployment import DEFAULT_MARKETS, Plan, Timings, load_markets, to_json
 
     log.configure("warning")
+    journal = out.with_suffix(".journal")
     if out.exists():
-        raise UserError(f"{out} exists already: name another file with --out, or remove it to deploy anew")
+        raise UserError(f"{out} exists already: name another file with --out, or remove it and {journal}")
     if not publishers:
         raise UserError("no publishers: give --publishers ADDRESS, at least as many as a market's quorum")
     timings = Timings(
@@ -130,11 +173,11 @@ def deploy(
     _check_quorum(plan)
 
     async def main() -> None:
-        journal = out.with_suffix(".journal")
         async with open_l1(l1_rpc, journal) as (client, sender):
             deployment = await deploy_all(client, sender, plan, (lambda text: None) if json else note)
         deployment.save(out)
-        text = f"rollup {deployment.rollup} is open ({deployment.gas_used:,} gas); wrote {out}"
+        text = (f"rollup {deployment.rollup} is open ({deployment.gas_used:,} gas); wrote {out}\n"
+                f"{journal} beside it holds what was sent; to deploy anew, remove both")
         emit(json, to_json(deployment), text)
 
     run_async(main)

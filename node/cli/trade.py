@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, micro_usd, need_dollars, open_l1
 from node.cli.output import UserError, emit, note, run_async
 
-RpcUrl = Annotated[str, Parameter(name="--rpc", env_var="ANCHORLINE_RPC")]
+RpcUrl = Annotated[str, Parameter(name="--rpc", env_var="ANCHORLINE_RPC", help="URL of a node's RPC.")]
 DEFAULT_RPC = "http://127.0.0.1:9545"
 
 

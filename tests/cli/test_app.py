@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from node.cli.app import COMMANDS, config_path
 from node.cli.devnet import EMBEDDED
-from node.cli.l1 import micro_usd
+from node.cli.l1 import _funded_text, micro_usd
 from node.cli.output import UserError
 from node.config import load_file
 from node.l1.deployment import DeployedMarket, Deployment
+from node.l1.keys import LocalSigner
+from sequencer.villains import KINDS
 
 REPO = Path(__file__).resolve().parents[2]
 ROLLUP = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
@@ -148,6 +152,44 @@ def test_a_size_is_never_rounded(size: str) -> None:
     ("replay", "order_created")])
 def test_help_names_keys_and_formats(command: str, text: str) -> None:
     assert text in anchorline(command, "--help").stdout
+
+
+def test_help_lists_every_villain() -> None:
+    shown = re.sub(r"[│\s]+", " ", anchorline("devnet", "--help").stdout)
+    assert f"Kinds: {', '.join(KINDS)}." in shown
+
+
+@pytest.mark.parametrize("command", ["deploy", "devnet", "l1", "replay"])
+def test_every_option_of_it_is_explained(command: str) -> None:
+    rows = re.findall(r"^│[* ]+(.*?)│$", anchorline(command, "--help", COLUMNS="200").stdout, re.MULTILINE)
+    options = [row for row in rows if re.match(r"(FILE )?--", row)]
+    assert len(options) > 5
+    for row in options:
+        explained = re.sub(r"\[(default|env var|required).*", "", re.split(r"\s{2,}", row, maxsplit=1)[1])
+        assert explained.strip(), row
+
+
+def test_l1_shows_whom_it_funds_and_that_the_keys_are_public() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "node.cli", "l1", "--port", "0", "--accounts", "2", "--json"], cwd=REPO,
+        stdout=subprocess.PIPE, text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            shown = json.loads(process.stdout.readline())
+            first, second = (item["address"] for item in shown["accounts"])
+            for address in (first, second):
+                question = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBalance", "params": [address, "latest"]}
+                request = urllib.request.Request(
+                    shown["rpc"], json.dumps(question).encode(), {"content-type": "application/json"})
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    assert int(json.load(answer)["result"], 16) == 10_000 * 10**18
+        finally:
+            process.terminate()
+    assert all(LocalSigner(bytes.fromhex(item["private_key"][2:])).address.hex() == item["address"][2:]
+               for item in shown["accounts"])
+    text = _funded_text(2)
+    assert first in text and second in text and "public" in text and "public" in shown["warning"]
 
 
 def test_bad_usage_suggests() -> None:
