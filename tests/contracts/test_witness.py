@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from node.stf import witness
 from node.stf.trie import EMPTY_ROOT, MemoryTrie, keccak
 from node.stf.witness import BadWitness
-from tests.contracts.witness_driver import MOCK, outcome, run
+from tests.contracts.witness_driver import MOCK, Verified, outcome, run
 from tests.evm import Contract, Evm, Revert, reverts
 from tests.trie.cases import Case, Leaves, random_case, random_key, slow_root
 from tests.trie.mutations import MUTATIONS, lies
 
 GAS_SAME, GAS_NEW = 1_600, 1_850  # bounds for one opaque subtree
+CALLDATA_GAS = 16  # for a byte that is not zero
 
 
 @cache
@@ -196,6 +197,59 @@ def verify_gas(depth: int, new: bytes | None) -> int:
     return run(mock(), witness.encode(witness.build(trie, [key])), trie.root(), changes, []).verify_gas
 
 
+def load_bound(words: int) -> int:
+    """Gas of loading one open leaf, at most."""
+    return 1_750 + 395 * words
+
+
+def verify_bound(words: int) -> int:
+    """Gas of verifying one open leaf, changed or not, at most."""
+    return 4_950 + 250 * words
+
+
+def leaf_calldata(words: int) -> int:
+    """Bytes of one open leaf: its op, its head, its words."""
+    return 18 + 32 * words
+
+
+def leaf_gas(words: int, new: bytes | None) -> tuple[int, int]:
+    """Gas of (load, verify) of one more open leaf; ``new`` None leaves it as it is, b"" takes it away."""
+    leaves = {b"A" + n.to_bytes(4, "big") + bytes(27): b"\x01" * (32 * words) for n in range(16)}
+    trie = MemoryTrie(leaves)
+
+    def shown(count: int) -> Verified:
+        keys = sorted(leaves)[:count]
+        changes = {} if new is None else dict.fromkeys(keys, new or None)
+        return run(mock(), witness.encode(witness.build(trie, keys)), trie.root(), changes, [])
+
+    few, many = shown(2), shown(12)
+    return (many.load_gas - few.load_gas) // 10, (many.verify_gas - few.verify_gas) // 10
+
+
+def insert_gas(count: int, words: int, neighbour_words: int) -> int:
+    """Gas of the witness, calldata included, that adds leaves to 2**24 - 1 with dense ids, less a one-leaf witness's.
+
+    The first one has 24 subtrees beside its path, each of them one leaf here; the lowest one, its neighbour, is open.
+    """
+    first = 2**24 - 1
+    ids = {first ^ 1 << level for level in range(24)}
+    old = b"\x02" * (32 * neighbour_words)
+    added: dict[bytes, bytes | None] = {dense(first + n): b"\x03" * (32 * words) for n in range(count)}
+    least = dense(0)
+    return total_gas({dense(n): old for n in ids}, added) - total_gas({least: b"\x02" * 32}, {least: b"\x03" * 32})
+
+
+def dense(number: int) -> bytes:
+    return b"W" + number.to_bytes(8, "big") + bytes(23)
+
+
+def total_gas(leaves: Leaves, new: dict[bytes, bytes | None]) -> int:
+    trie = MemoryTrie(leaves)
+    data = witness.encode(witness.build(trie, sorted(new)))
+    answer = run(mock(), data, trie.root(), new, [])
+    return answer.load_gas + answer.verify_gas + CALLDATA_GAS * len(data)
+
+
 def test_what_a_witness_costs() -> None:
     print(f"\n{'gas of the witness pass':40} {'depth 24':>9} {'depth 70':>9}")
     rows = (("a subtree, root unchanged", None, GAS_SAME), ("a subtree, root changed", b"\x03" * 32, GAS_NEW))
@@ -205,16 +259,10 @@ def test_what_a_witness_costs() -> None:
         assert max(per) <= bound
     print(f"{'gas of a leaf':40} {'load':>9} {'verify':>9}")
     for size in (1, 6, 40):
-        leaves = {b"A" + n.to_bytes(4, "big") + bytes(27): b"\x01" * (32 * size) for n in range(64)}
-        trie = MemoryTrie(leaves)
-        few, many = (
-            run(mock(), witness.encode(witness.build(trie, sorted(leaves)[:count])), trie.root(), {}, [])
-            for count in (16, 48)
-        )
-        load, verify = (many.load_gas - few.load_gas) // 32, (many.verify_gas - few.verify_gas) // 32
-        print(f"{f'{size} words':40} {load:9} {verify:9}")
-        assert load <= 2_200 + 450 * size and verify <= 5_200 + 300 * size
-
+        for name, new in (("", None), (", changed", b"\x03" * (32 * size)), (", taken away", b"")):
+            load, verify = leaf_gas(size, new)
+            print(f"{f'{size} words{name}':40} {load:9} {verify:9}")
+            assert load <= load_bound(size) and verify <= verify_bound(size)
 
 
 def test_deploying_the_mock_needs_no_more_than_a_contract_may_have() -> None:

@@ -14,10 +14,25 @@ from collections.abc import Callable
 import pytest
 
 from node.stf import encoding
-from node.stf.params import CHUNK_BYTES_MAX, CHUNK_PROOF_MAX, CHUNK_WORK_MAX
+from node.stf.params import (
+    CHUNK_BYTES_MAX,
+    CHUNK_PROOF_MAX,
+    CHUNK_WORK_MAX,
+    PROOF_BASE,
+    PROOF_DENSE,
+    PROOF_VISIT,
+    PROOF_WORD,
+)
 from node.stf.types import Action
 from tests.conftest import PROFILE
-from tests.contracts.test_witness import GAS_NEW
+from tests.contracts.test_witness import (
+    CALLDATA_GAS,
+    GAS_NEW,
+    insert_gas,
+    leaf_calldata,
+    load_bound,
+    verify_bound,
+)
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.gas import MARKETS, PRICE, crowd, deepen, heavy, ladder, publication, sign_list, withdrawal
 from tests.differential.harness import DECODE_MAX, RULES_BASE, Court, Verdict
@@ -28,9 +43,10 @@ FOUND_MAX = 12_000_000  # what the search below may find
 STATIC_MAX = 12_000_000
 CALLDATA_MAX = 110_000
 # one closed subtree: 33 bytes of calldata, 34 proof bytes (tests/contracts/test_witness.py bounds its gas)
-SUBTREE_GAS = GAS_NEW + 33 * 16
+SUBTREE_GAS = GAS_NEW + 33 * CALLDATA_GAS
 SUBTREE_PROOF = 34
 ARGUMENTS_BYTES = 3_000  # headers, list proofs and ABI words around chunk, messages and witness
+NEW_ACCOUNT = 3  # words: itself, its owner's key
 BASE = 400_000  # a transaction, its memory at full size, headers, list proofs, the drop
 
 
@@ -105,6 +121,26 @@ def test_the_worst_chunk_of_all_fits_a_transaction() -> None:
     print(f"static bound: {gas:,} gas, {CHUNK_PROOF_MAX + ARGUMENTS_BYTES:,} bytes of calldata")
     assert gas <= STATIC_MAX < TX_GAS_MAX
     assert CHUNK_PROOF_MAX + ARGUMENTS_BYTES <= CALLDATA_MAX
+
+
+def leaf_total(words: int) -> int:
+    return load_bound(words) + verify_bound(words) + CALLDATA_GAS * leaf_calldata(words)
+
+
+def test_a_closed_subtree_is_the_dearest_element_per_proof_byte() -> None:
+    """So the static bound may charge every proof byte as if it were of a closed subtree."""
+    rate = SUBTREE_GAS / SUBTREE_PROOF
+    rows = {
+        "an order at the book's edge": (leaf_total(1), PROOF_VISIT),
+        "a leaf of 40 words, without its path": (leaf_total(40), PROOF_DENSE - 24 * SUBTREE_PROOF + 40 * PROOF_WORD),
+    }
+    # the first new account and the first new withdrawal also open their neighbours: the chunk's base pays for both
+    for count in (1, 2, 12):
+        gas = insert_gas(count, NEW_ACCOUNT, 40) + insert_gas(count, 1, 1)
+        rows[f"{count} new accounts, {count} withdrawals"] = (gas, PROOF_BASE + 2 * count * PROOF_DENSE)
+    for name, (gas, proof) in rows.items():
+        print(f"{name:40} gas {gas:>9,}  proof {proof:>7,}  gas per byte {gas / proof:5.1f} of {rate:5.1f}")
+        assert gas * SUBTREE_PROOF <= SUBTREE_GAS * proof, name
 
 
 def fill(world: DifferentialWorld, rnd: random.Random, cancels: list[Action]) -> bytes:
