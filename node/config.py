@@ -80,6 +80,8 @@ class RpcConfig:
     """Address to listen on. Anything but loopback is reachable by others."""
     port: int = 9545
     """Port for HTTP and WebSocket; 0 takes any free one."""
+    port_fallback: bool = False
+    """Take any free port if that one is taken, instead of ending."""
     origins: tuple[str, ...] = ()
     """Origins of web pages that may call; "*" allows every page."""
     connections_max: int = 512

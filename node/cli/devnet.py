@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json as json_module
 import os
-import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -213,8 +212,9 @@ class Devnet:
             "ANCHORLINE_SEQUENCER_KEY": hex_key(self.cast.promiser),
             "ANCHORLINE_BATCHER_KEY": hex_key(self.cast.operator)}
         villains = [part for kind in self.villains for part in ("--villain", kind)]
-        port = _free_port(load_file(self.folder / "network.toml").rpc.port)
-        sequencer = await self._role(group, "sequencer", "sequencer", port, sequencer_keys, *villains)
+        port = load_file(self.folder / "network.toml").rpc.port
+        sequencer = await self._role(
+            group, "sequencer", "sequencer", port, sequencer_keys, "--rpc.port-fallback", *villains)
         self.ws_url = str(sequencer.up["ws"])
         async with trio.open_nursery() as nursery:
             for number in range(1, self.verifiers + 1):
@@ -325,14 +325,3 @@ class Devnet:
         struck = {item["kind"]: item for item in self._struck()}
         nothing = {"l1_transactions": 0, "gas": 0, "seconds": 0.0}
         return [{"kind": kind, "disproved": kind in struck, **struck.get(kind, nothing)} for kind in self.villains]
-
-
-def _free_port(wanted: int) -> int:
-    """The port, if nobody has it; else 0 for any free one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return 0
-    return wanted

@@ -270,7 +270,7 @@ async def serve_rpc(
     """Serves `registry` as the configuration says, until cancelled."""
     limits = Limits(connections_max=config.connections_max, origins=config.origins)
     run = partial(serve, limits=limits, http_routes=routes(metrics, problem), task_status=task_status)
-    await run(config.addr, config.port, registry)
+    await run(config.addr, config.port, registry, port_fallback=config.port_fallback)
 
 
 async def serve_metrics(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import count
 from typing import Final
 
@@ -57,17 +58,22 @@ async def serve(
     *,
     limits: Limits | None = None,
     http_routes: HttpRoutes | None = None,
+    port_fallback: bool = False,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves JSON-RPC over HTTP and WebSocket on `host:port` (port 0 = any free one) until cancelled.
 
-    Reports where it listens through `task_status`. Raises OSError naming the address when it is not available.
+    With `port_fallback`, a port that is taken becomes any free one. Reports where it listens through `task_status`.
+    Raises OSError naming the address when it is not available.
     """
     server = Server(dispatch, limits=limits, http_routes=http_routes)
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        if not port_fallback or error.errno != errno.EADDRINUSE:
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        log.warning("port_taken", host=host, port=port)
+        listeners = await trio.open_tcp_listeners(0, host=host)
     address = listeners[0].socket.getsockname()
     bound = Bound(str(address[0]), int(address[1]))
     log.info("server_listening", host=bound.host, port=bound.port)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import trio
 
+from node.config import RpcConfig
+from node.rpc.server import serve_rpc
 from node.transport import Limits
 from tests.rpc.world import World, ask, call, post, read_response
 
@@ -207,3 +210,15 @@ async def test_a_taken_port_is_named() -> None:
 
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{bound.port}"):
             await serve("127.0.0.1", bound.port, world.registry)
+
+
+async def test_a_taken_port_becomes_another_one_if_that_is_wanted() -> None:
+    world = World()
+    async with world.listening() as first, trio.open_nursery() as nursery:
+        wanted = RpcConfig(port=first.port, port_fallback=True)
+        second = await nursery.start(partial(serve_rpc, wanted, world.registry))
+        assert second.port not in (0, first.port)
+        stream = await world.dial(second)
+        await stream.send_all(post(call("echo", [1])))
+        assert (await read_response(stream, bytearray()))[0] == 200
+        nursery.cancel_scope.cancel()
