@@ -39,6 +39,7 @@ CHUNKS_OVER: Final = 64
 BLOCK_BYTES_MAX: Final = 56_000
 MESSAGES_MAX: Final = 64  # consumed by one block
 LATE_BLOCKS_MAX: Final = 16  # sealed in one go for messages that have waited too long
+NONCES_KEPT: Final = 64  # below the highest used one
 CONTINUES_MAX: Final = 256  # sent for one order before others get a turn
 
 
@@ -142,6 +143,23 @@ class Builder:
         self._messages[number] = message
         self._next_message += 1
 
+    def find_duplicate(self, request: ActionsRequest, signer: int) -> int | None:
+        """Index of the first place whose client id a live order of its account and market has, or an earlier place.
+
+        A used nonce has no duplicates: the rules' word on it tells a client that its list is in already. Raises Refused
+        for strangers.
+        """
+        self._check_key(request.account, request.slot, signer)
+        ledger = self.engine.ledger
+        row = ledger.accounts[request.account]
+        assert row is not None, "its key was just compared"
+        key = row.keys[request.slot]
+        age = key.nonce_high - request.nonce
+        if age >= 0 and (age >= NONCES_KEPT or key.nonce_map >> age & 1):
+            return None
+        time = self.engine.globals.time if self.is_open else self._block_time()[0]
+        return self.orders.find_duplicate(ledger, request.account, request.actions, time)
+
     def submit(self, request: Request, signer: int, digest: bytes | None = None) -> Answer:
         """Include a request whose signature over ``digest`` recovers to ``signer`` (0 = none).
 
@@ -180,6 +198,8 @@ class Builder:
             self.engine.retract(mark)
             raise Refused(receipt.status, receipt.action_statuses)
         answer = Answer(receipt, data, self._take(data, receipt))
+        if isinstance(request, ActionsRequest):
+            self.orders.note(request.account, request.actions)
         if self._busy:
             answer.more = self._continue()
         return answer
@@ -253,6 +273,8 @@ class Builder:
             self._cut()
             receipt = self.engine.execute(data)
         self._take(data, receipt)
+        if data[:1] != b"\x09":
+            self.orders.blur()
         return receipt
 
     def _take(self, data: bytes, receipt: Receipt) -> Entry:
@@ -396,6 +418,7 @@ class Builder:
             self._opened_at = self._clock()
         try:
             self._take(data, self.engine.execute(data))
+            self.orders.blur()
         except InvalidChunk as error:
             raise Critical(f"the log's transaction {record.position} does not execute again: {error}") from error
 

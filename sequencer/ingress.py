@@ -129,6 +129,10 @@ class Ingress:
             item.deferred.fail(self._wrong_signer(item))
             return
         try:
+            duplicate = self._duplicate(item)
+            if duplicate is not None:
+                item.deferred.fail(duplicate)
+                return
             answer = self._builder.submit(item.request, item.signer, item.digest)
         except Refused as refused:
             statuses = [status.name for status in refused.statuses]
@@ -141,6 +145,24 @@ class Ingress:
         if self._metrics is not None:
             self._metrics.transactions.labels(KIND_NAMES[answer.receipt.kind]).inc()
         self._committer.expect(answer.entry.position, lambda kept: item.deferred.resolve(submitted(answer, kept)))
+
+    def _duplicate(self, item: Item) -> RpcError | None:
+        """The refusal of a list that would give a client id twice: a cancel by client id must mean one order.
+
+        A policy of this door, not a rule: what L1 forces in may do it, and then the newest order is meant.
+        """
+        request = item.request
+        if not isinstance(request, ActionsRequest) or not places_orders(request):
+            return None
+        index = self._builder.find_duplicate(request, item.signer)
+        if index is None:
+            return None
+        action = request.actions[index]
+        return fail(
+            ErrorKind.DuplicateOrderId,
+            f"client id {action.client_id} is that of another order of this account in market {action.market}: "
+            "choose another, or cancel that order first; nothing of the list was included",
+            param=f"actions[{index}].clientId")
 
     def _wrong_signer(self, item: Item) -> RpcError:
         encoding.set_domain(self._domain)

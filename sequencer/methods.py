@@ -44,7 +44,10 @@ _TIMES_IN_FORCE: Final = {"": GTC, "GTC": GTC, "IOC": IOC, "FOK": FOK, "POST_ONL
 
 
 class ActionFields(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
-    """One action. A cancel needs market and clientId (price, side and seq are found); cancelAll needs the market."""
+    """One action. A cancel needs market and clientId (price, side and seq are found); cancelAll needs the market.
+
+    A place whose clientId a live order of the account and market has is refused: DuplicateOrderId.
+    """
 
     action: Literal["place", "cancel", "cancelAll"]
     market: U16

@@ -1,16 +1,17 @@
 """Finding a resting order by what its owner calls it, so that a cancel needs to name only a client id.
 
 Follows the leaves of the books: at chunk ends from the chunk's changes, inside the open chunk from its dirty keys (a
-chunk touches few leaves, so that is a short scan). Of orders that share account, market and client id, the newest wins.
+chunk touches few leaves, so that is a short scan). Of orders that share account, market and client id, the newest wins;
+they come about only through L1, because the way in refuses a name that a live order has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from node.stf.params import PRICE_MAX
-from node.stf.state import Ledger, Source, decode_order
-from node.stf.types import SELL
+from node.stf.state import Ledger, Source, book_key, decode_order, order_key
+from node.stf.types import CANCEL, CANCEL_ALL, PLACE, SELL, Action
 
 Name = tuple[int, int, int]  # account, market, client id
 Place = tuple[int, int, int]  # side, price, sequence
@@ -22,13 +23,17 @@ class OrderIndex:
     def __init__(self, source: Source) -> None:
         self._keys: dict[Name, bytes] = {}
         self._names: dict[bytes, Name] = {}
+        self._fresh: set[Name] = set()  # names placed in the open chunk
+        self._blurred = False  # whether orders may have come into the open chunk under other names
         for key in source.keys(b"O"):
             value = source.get(key)
             assert value is not None, "a listed key has a leaf"
             self._put(key, value)
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Follow a chunk's changes."""
+        """Follow a chunk's changes; the next one is open and empty."""
+        self._fresh.clear()
+        self._blurred = False
         for key, value in changes.items():
             if key[0] != 0x4F:
                 continue
@@ -54,6 +59,55 @@ class OrderIndex:
             return newest
         known = self._keys.get((account, market, client_id))
         return None if known is None else _place(known)
+
+    def note(self, account: int, actions: Sequence[Action]) -> None:
+        """Remember the names of a list that was executed."""
+        self._fresh.update((account, action.market, action.client_id) for action in actions if action.op == PLACE)
+
+    def blur(self) -> None:
+        """Something else was executed that may leave orders in a book: a message, a Continue, a record of the log."""
+        self._blurred = True
+
+    def find_duplicate(self, ledger: Ledger, account: int, actions: Sequence[Action], time: int) -> int | None:
+        """Index of the first place under a name that rests at L2 time ``time``, or that the list has given already.
+
+        A cancel or cancel-all earlier in the list frees what it takes, so that one list can replace an order.
+        """
+        given: set[Name] = set()
+        freed: set[Name] = set()
+        swept: set[int] = set()
+        for index, action in enumerate(actions):
+            name = (account, action.market, action.client_id)
+            if action.op == CANCEL_ALL:
+                swept.add(action.market)
+                given = {other for other in given if other[1] != action.market}
+            elif action.op == CANCEL:
+                if action.seq == 0 or self.find(ledger, *name) == (action.side, action.price, action.seq):
+                    freed.add(name)
+            elif name in given or (not (action.market in swept or name in freed) and self._rests(ledger, name, time)):
+                return index
+            else:
+                given.add(name)
+        return None
+
+    def _rests(self, ledger: Ledger, name: Name, time: int) -> bool:
+        """Whether a live order has the name. Most names are new, which two look-ups show."""
+        if name not in self._keys and name not in self._fresh and not self._blurred:
+            return False
+        place = self.find(ledger, *name)
+        row = ledger.accounts.get(name[0])
+        if place is None or row is None:
+            return False
+        order = ledger.orders.get((name[1], place[0], book_key(*place)))
+        if order is None:
+            key = order_key(name[1], *place)
+            value = None if key in ledger.dirty else ledger.source.get(key)
+            if value is None:
+                return False
+            order = decode_order(value)
+        if order.expiry != 0 and order.expiry < time:
+            return False
+        return any(position.market == name[1] and place[2] >= position.min_seq for position in row.positions)
 
     def _put(self, key: bytes, value: bytes) -> None:
         order = decode_order(value)

@@ -14,7 +14,7 @@ from sequencer.builder import NoRoom, Refused
 from sequencer.log import Record
 from sequencer.requests import LiquidateRequest, OracleRequest, decode_request
 from tests.sequencer.world import DOMAIN, Desk, sign_request
-from tests.stf.world import buy, cancel, cancel_all, message, private_key, sell
+from tests.stf.world import address, buy, cancel, cancel_all, message, private_key, sell
 
 
 def replay(desk: Desk) -> Chain:
@@ -183,6 +183,36 @@ def test_a_cancel_needs_only_the_client_id() -> None:
     assert desk.act(1, cancel(0, 0, 0, 0, 41)).receipt.action_statuses == [Status.OK]
     assert desk.act(1, cancel(0, 0, 0, 0, 41)).receipt.action_statuses == [Status.ORDER_NOT_FOUND]
     assert desk.act(2, cancel(0, 0, 0, 0, 41)).receipt.action_statuses == [Status.ORDER_NOT_FOUND]
+
+
+def test_names_are_taken_however_the_order_came_to_rest() -> None:
+    """Forced through L1, left by an order that met many makers, or executed again from the log: in the open chunk."""
+    desk = Desk().start()
+
+    def duplicate(account: int, client_id: int) -> int | None:
+        request = desk.request(account, buy(0, 599_000, 10, client_id))
+        return desk.builder.find_duplicate(request, address(desk.keys[account]))
+
+    desk.builder.seal()
+    forced = desk.request(1, buy(0, 599_000, 10, 7))
+    desk.inbox.append(message(2, forced.write(0), desk.now // 1000))
+    desk.builder.add_message(len(desk.inbox) - 1, desk.inbox[-1])
+    desk.builder.tick()
+    assert duplicate(1, 7) == 0 and duplicate(1, 8) is None and duplicate(2, 7) is None
+
+    for client_id in range(100, 140):
+        desk.act(1, sell(0, 600_000, 10, client_id))
+    assert desk.act(2, buy(0, 600_000, 450, 9)).more
+    assert duplicate(2, 9) == 0 and duplicate(1, 100) is None
+
+    desk.builder.seal()
+    desk.records.clear()
+    start = desk.builder.position
+    desk.act(1, buy(0, 599_000, 10, 11))
+    txs = [content for kind, content in desk.records if kind == 1]
+    desk.builder = desk.new_builder()
+    desk.builder.replay([Record(1, content, start + at) for at, content in enumerate(txs)])
+    assert desk.builder.is_open and duplicate(1, 11) == 0 and duplicate(1, 12) is None
 
 
 def test_an_order_that_meets_many_makers_is_one_order() -> None:

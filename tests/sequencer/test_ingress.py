@@ -22,7 +22,7 @@ from node.transport import Deferred
 from sequencer import ingress as ingress_module
 from sequencer.builder import Limits
 from sequencer.core import Core
-from sequencer.methods import Submissions
+from sequencer.methods import ActionFields, Submissions, to_action
 from sequencer.requests import ActionsRequest
 from tests.sequencer.world import START_MS, Desk, sign_request
 from tests.stf.world import DOMAIN, address, limit, private_key
@@ -153,6 +153,67 @@ async def test_a_full_queue_and_a_closed_door_say_so(tmp_path: Path, monkeypatch
         signature = "0x" + (request.r.to_bytes(32, "big") + request.vs.to_bytes(32, "big")).hex()
         params = rpc.params(order(1)) | cancel | {"nonce": START_MS + 900, "signature": signature}
         assert (await rpc.call("al_sendActions", params)).statuses == ["OK"]
+
+
+def replacing(*fields: dict[str, Any], client_id: int) -> list[dict[str, Any]]:
+    """Actions in JSON: these, then an order under a client id."""
+    return [*({"market": 0} | field for field in fields), {
+        "action": "place", "market": 0, "side": "buy", "price": 599_001, "lots": 10, "clientId": client_id}]
+
+
+async def send(rpc: Client, account: int, name: str, fields: list[dict[str, Any]]) -> Any:
+    """Sign and send actions given in JSON."""
+    actions = [to_action(msgspec.convert(field, ActionFields), index) for index, field in enumerate(fields)]
+    return await rpc.call("al_sendActions", rpc.params(*actions, account=account, name=name) | {"actions": fields})
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["in the open chunk", "in a sealed block"])
+async def test_a_client_id_means_one_order(tmp_path: Path, sealed: bool) -> None:
+    async with client(tmp_path) as rpc:
+        await rpc.call("al_sendActions", rpc.params(order(599_000, client_id=7), order(599_000, client_id=8)))
+        if sealed:
+            rpc.core.builder.seal()
+        position = rpc.core.builder.position
+        again = rpc.params(order(599_002, client_id=9), order(599_001, client_id=7))
+        twice = rpc.params(order(599_001, client_id=10), order(599_002, client_id=10))
+        for params in (again, twice):
+            with pytest.raises(RpcError) as caught:
+                await rpc.call("al_sendActions", params)
+            assert caught.value.code == ErrorKind.DuplicateOrderId.code
+            assert caught.value.data["param"] == "actions[1].clientId"
+        assert rpc.core.builder.position == position, "nothing of them was included"
+        other = await rpc.call("al_sendActions", rpc.params(order(599_000, client_id=7), account=2, name="bob"))
+        assert other.statuses == ["OK"], "another account's names are its own"
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["in the open chunk", "in a sealed block"])
+async def test_a_client_id_is_free_again_when_its_order_is_gone(tmp_path: Path, sealed: bool) -> None:
+    async def rest() -> None:
+        answer = await rpc.call("al_sendActions", rpc.params(order(599_000, client_id=7)))
+        assert answer.statuses == ["OK"]
+        if sealed:
+            rpc.core.builder.seal()
+
+    cancel, cancel_all = {"action": "cancel", "clientId": 7}, {"action": "cancelAll"}
+    async with client(tmp_path) as rpc:
+        await rest()
+        assert (await send(rpc, 2, "bob", [
+            {"action": "place", "market": 0, "side": "sell", "price": 599_000, "lots": 10, "clientId": 1}],
+        )).fills[0].maker_client_id == 7
+        await rest()
+        assert (await send(rpc, 1, "alice", [{"market": 0} | cancel_all])).statuses == ["OK"]
+        await rest()
+        for first in (cancel, cancel_all):
+            assert (await send(rpc, 1, "alice", replacing(first, client_id=7))).statuses == ["OK", "OK"]
+
+
+async def test_a_list_sent_again_is_told_that_it_is_in(tmp_path: Path) -> None:
+    async with client(tmp_path) as rpc:
+        params = rpc.params(order(599_000, client_id=7))
+        await rpc.call("al_sendActions", params)
+        with pytest.raises(RpcError) as caught:
+            await rpc.call("al_sendActions", params)
+        assert caught.value.code == ErrorKind.NonceUsed.code
 
 
 async def test_order_of_arrival_is_order_of_execution(tmp_path: Path) -> None:
