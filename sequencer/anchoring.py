@@ -212,15 +212,17 @@ class Anchor:
 
     async def _adopt_from_l1(self, first: int, last: int) -> None:
         """Postings of ours that we did not see confirmed."""
-        assert self.head is not None, "step reads the head first"
+        head = await self._client.head()  # L1 may have moved on since the step began
         logs = await self._client.logs(
-            self._rollup, self._start_block, self.head.number,
+            self._rollup, self._start_block, head.number,
             [bindings.topic("BatchPosted"), [number.to_bytes(32, "big") for number in range(first, last + 1)]])
         found = {event.header.number: (event.header, item) for event, item in map(_posted_event, logs)}
         for number in range(first, last + 1):
             record = self._chain.batch(number)
-            if record is None or number not in found:
+            if record is None:
                 raise Critical(f"L1 has batch {number}, this database does not: restore it, or derive anew first")
+            if number not in found:
+                raise Temporary(f"L1 says that it has batch {number}, and does not show its event yet")
             header, item = found[number]
             if header.parent != record.parent:
                 record = replace(record, parent=header.parent)

@@ -62,6 +62,7 @@ async def sequencer_process(world: World) -> AsyncIterator[tuple[trio.Process, H
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
+            print("sequencer said:", (await process.stdout.receive_some() or b"").decode())
             await process.stdout.aclose()
 
 
