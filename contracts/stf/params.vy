@@ -62,7 +62,7 @@ CHUNK_LEAVES_MAX: constant(uint256) = 160
 CHUNK_WORK_MAX: constant(uint256) = 4_100_000
 CHUNK_PROOF_MAX: constant(uint256) = 100_000
 MESSAGE_BYTES_MAX: constant(uint256) = 1_053  # 29 bytes of header and 1,024 of payload
-PRICES_MAX: constant(uint256) = 8  # markets in one OraclePrice
+PRICES_MAX: constant(uint256) = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: constant(uint256) = 300

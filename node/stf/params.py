@@ -62,7 +62,7 @@ CHUNK_LEAVES_MAX: Final = 160
 CHUNK_WORK_MAX: Final = 4_100_000
 CHUNK_PROOF_MAX: Final = 100_000
 MESSAGE_BYTES_MAX: Final = 1_053  # 29 bytes of header and 1,024 of payload
-PRICES_MAX: Final = 8  # markets in one OraclePrice
+PRICES_MAX: Final = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: Final = 300
