@@ -71,7 +71,7 @@ def crash_test(
 
     chosen = tape.choose(windows or [])
     settings = Settings().with_values(_values(set_ or []))
-    names = [variant.name for variant in choose_variants(features_off or [])]
+    names = [variant.name for variant in choose_variants(features_off or [])[1:]] or ["none"]
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     jobs = [(str(data), window.name, whole, accounts, seed, names, _values(set_ or [])) for window in chosen]
@@ -150,7 +150,7 @@ def run_window(
     began = time.monotonic()
     base = drive.prepare(recorded, accounts, seed, settings)
     found = []
-    for variant in choose_variants([*variants, "none"]):
+    for variant in choose_variants(variants):
         found.append(drive.run(base, settings, variant))
     note(f"crash-test: {name}, {len(found)} replays in {time.monotonic() - began:.0f} s")
     return name, dict(zip(recorded.symbols, recorded.fall, strict=True)), found

@@ -195,8 +195,8 @@ class Replay:
             jump = self._settings.risk["jump_limit"]
             if jump and np.any((highs - lows) * 2_000_000 > jump * lows):
                 continue
-            if self._keeper.insured(self._markets) or any(self._held_back(step)):
-                return 1
+            if any(self._held_back(step)) or (width > 3 and self._keeper.insured(self._markets)):
+                continue
             if self._columns.quiet(
                     self.boards, [int(x) for x in lows], [int(x) for x in highs], self._horizon_root,
                     self._settings.chain["closeout"]):

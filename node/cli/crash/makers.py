@@ -3,15 +3,16 @@
 Volatility s is an exponentially weighted estimate over five minutes, per square root of a second; v = s / CALM. Every
 maker holds equity far beyond its quotes: it is hedged elsewhere, and its solvency is not the subject here.
 
-    near maker   three levels a side at 1, 2, 4 half-spreads of 3 bp * (1 + v), with a fifth, three tenths and half of
-                 D = open interest * 1.5% / (1 + v**2): quick money leaves with the square of volatility
-    far maker    three levels a side at 1%, 2.5% and 5%, with D0 * (1, 2, 4) / (1 + v), D0 = open interest * 1.5%
+    near maker   two levels a side at 1 and 3 half-spreads of 3 bp * (1 + v), with a third and two thirds of
+                 D = open interest * 2% / (1 + v**2 / 8): quick money leaves with the square of volatility
+    far maker    two levels a side at 1.5% and 4%, with D0 * (1, 3) / (1 + v / 4), D0 = open interest * 2%
     dealer       the other side of those who open positions, 5 bp from the price, only while they do
 
 The near maker leans against what it had to take: it shifts both sides by up to 50 bp as its inventory goes to a tenth
-of the open interest, which is what makes a perpetual trade below its index in a cascade. Depth that leaves as volatility
+of the open interest, which is what makes a perpetual trade below its index in a cascade; it hedges elsewhere, so that
+half of an inventory counts no more after ten minutes. Depth that leaves as volatility
 comes: Kirilenko et al., "The Flash Crash: High-Frequency Trading in an Electronic Market", Journal of Finance 72
-(2017). Depth of 1% to 2% of open interest within 1% of the price is the order of magnitude that large venues show.
+(2017); at v = 8, a per cent a minute, a ninth of the near depth is left. Depth of 1% to 2% of open interest within 1% of the price is the order of magnitude that large venues show.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ from node.cli.crash.tape import STEP_MS, Floats, Ints
 from node.stf.types import BUY, CANCEL, PLACE, POST_ONLY, SELL, Action, Status
 
 CALM: Final = 150e-6
-DEPTH: Final = 0.015
+DEPTH: Final = 0.02
 SPREAD: Final = 0.0003
 LEAN: Final = 0.005
 LEAN_AT: Final = 0.1
-NEAR: Final = ((1, 0.2), (2, 0.3), (4, 0.5))
-FAR: Final = ((0.01, 1), (0.025, 2), (0.05, 4))
+NEAR: Final = ((1, 0.33), (3, 0.67))
+FAR: Final = ((0.015, 1), (0.04, 3))
 NEAR_MOVES: Final = 0.0005
 FAR_MOVES: Final = 0.005
 MEMORY_S: Final = 300.0
+HEDGE_MS: Final = 600_000  # half of an inventory is hedged in this time
 EQUITY: Final = 5 * 10**15  # micro-USD
 NEAR_OWNER: Final = 0xA1
 FAR_OWNER: Final = 0xA2
@@ -75,7 +77,8 @@ class Makers:
         self._near = [Quotes() for _ in range(markets)]
         self._far = [Quotes() for _ in range(markets)]
         self._dealer = [Quotes() for _ in range(markets)]
-        self._base = [0] * markets
+        self._base = [0.0] * markets  # inventory that is hedged
+        self._hedged_at = 0
         self.interest = [0] * markets
         self.near, self.far, self.dealer = 1, 2, 3
 
@@ -89,6 +92,7 @@ class Makers:
         """The same makers on a chain that goes on from this one's state. No quote may stand."""
         other = Makers(chain, self._markets)
         other._names, other.interest, other._base = self._names, list(self.interest), list(self._base)
+        other._hedged_at = self._hedged_at
         return other
 
     def settle_in(self) -> None:
@@ -96,15 +100,17 @@ class Makers:
         for market in range(self._markets):
             self.interest[market] = self._chain.open_interest(market)
             self._base[market] = self._held(self.near, market)
+        self._hedged_at = self._chain.time
 
     def quote(self, prices: list[int], volatilities: list[float]) -> None:
         """Adjust near and far quotes to these prices, where they have moved enough."""
+        self._hedge()
         for market, price in enumerate(prices):
             s = volatilities[market]
             far, near = self._far[market], self._near[market]
             if self._stale(far, self.far, market, price, s, FAR_MOVES):
                 self._replace(self.far, FAR_OWNER, market, far, price, s, self._far_levels(market, price, s))
-            if self._stale(near, self.near, market, price, s, NEAR_MOVES):
+            if self._stale(near, self.near, market, price, s, max(NEAR_MOVES, SPREAD * (1 + s / CALM) / 2)):
                 self._replace(self.near, NEAR_OWNER, market, near, price, s, self._near_levels(market, price, s))
 
     def deal(self, prices: list[int], lots: int) -> None:
@@ -126,18 +132,25 @@ class Makers:
             self._replace(self.near, NEAR_OWNER, market, self._near[market], 0, 0.0, [])
             self._replace(self.far, FAR_OWNER, market, self._far[market], 0, 0.0, [])
 
+    def _hedge(self) -> None:
+        keep = 0.5 ** ((self._chain.time - self._hedged_at) / HEDGE_MS)
+        for market in range(self._markets):
+            held = self._held(self.near, market)
+            self._base[market] = held + (self._base[market] - held) * keep
+        self._hedged_at = self._chain.time
+
     # --- levels -------------------------------------------------------------------------------------------------------
 
     def _near_levels(self, market: int, price: int, s: float) -> list[tuple[int, int, int]]:
         v = s / CALM
         half = SPREAD * (1 + v)
-        depth = self.interest[market] * DEPTH / (1 + v * v)
+        depth = self.interest[market] * DEPTH / (1 + v * v / 8)
         taken = self._held(self.near, market) - self._base[market]
         middle = price * (1 - LEAN * max(-1.0, min(1.0, taken / max(1.0, LEAN_AT * self.interest[market]))))
         return _both_sides(middle, [(half * times, depth * share) for times, share in NEAR])
 
     def _far_levels(self, market: int, price: int, s: float) -> list[tuple[int, int, int]]:
-        depth = self.interest[market] * DEPTH / (1 + s / CALM)
+        depth = self.interest[market] * DEPTH / (1 + s / CALM / 4)
         return _both_sides(price, [(away, depth * times) for away, times in FAR])
 
     def _stale(self, quotes: Quotes, account: int, market: int, price: int, s: float, moves: float) -> bool:
