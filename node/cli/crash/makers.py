@@ -4,15 +4,17 @@ Volatility s is an exponentially weighted estimate over five minutes, per square
 maker holds equity far beyond its quotes: it is hedged elsewhere, and its solvency is not the subject here.
 
     near maker   two levels a side at 1 and 3 half-spreads of 3 bp * (1 + v), with a third and two thirds of
-                 D = open interest * 2% / (1 + v**2 / 8): quick money leaves with the square of volatility
-    far maker    two levels a side at 1.5% and 4%, with D0 * (1, 3) / (1 + v / 4), D0 = open interest * 2%
+                 D = open interest * 3% / (1 + v**2 / 16): quick money leaves with the square of volatility
+    far maker    two levels a side at 1.5% and 4%, with D0 * (1, 3) / (1 + v / 8), D0 = open interest * 3%
     dealer       the other side of those who open positions, 5 bp from the price, only while they do
 
 The near maker leans against what it had to take: it shifts both sides by up to 50 bp as its inventory goes to a tenth
 of the open interest, which is what makes a perpetual trade below its index in a cascade; it hedges elsewhere, so that
 half of an inventory counts no more after ten minutes. Depth that leaves as volatility
 comes: Kirilenko et al., "The Flash Crash: High-Frequency Trading in an Electronic Market", Journal of Finance 72
-(2017); at v = 8, a per cent a minute, a ninth of the near depth is left. Depth of 1% to 2% of open interest within 1% of the price is the order of magnitude that large venues show.
+(2017); at v = 8, a per cent a minute, a fifth of the near depth is left. Depth of
+1% to 3% of open interest within 1% of the price is the order of magnitude that large venues show, and in a rout they
+trade several times their open interest an hour: what is taken is back with the next price, 20 s later.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from node.cli.crash.tape import STEP_MS, Floats, Ints
 from node.stf.types import BUY, CANCEL, PLACE, POST_ONLY, SELL, Action, Status
 
 CALM: Final = 150e-6
-DEPTH: Final = 0.02
+DEPTH: Final = 0.03
 SPREAD: Final = 0.0003
 LEAN: Final = 0.005
 LEAN_AT: Final = 0.1
@@ -144,13 +146,13 @@ class Makers:
     def _near_levels(self, market: int, price: int, s: float) -> list[tuple[int, int, int]]:
         v = s / CALM
         half = SPREAD * (1 + v)
-        depth = self.interest[market] * DEPTH / (1 + v * v / 8)
+        depth = self.interest[market] * DEPTH / (1 + v * v / 16)
         taken = self._held(self.near, market) - self._base[market]
         middle = price * (1 - LEAN * max(-1.0, min(1.0, taken / max(1.0, LEAN_AT * self.interest[market]))))
         return _both_sides(middle, [(half * times, depth * share) for times, share in NEAR])
 
     def _far_levels(self, market: int, price: int, s: float) -> list[tuple[int, int, int]]:
-        depth = self.interest[market] * DEPTH / (1 + s / CALM / 4)
+        depth = self.interest[market] * DEPTH / (1 + s / CALM / 8)
         return _both_sides(price, [(away, depth * times) for away, times in FAR])
 
     def _stale(self, quotes: Quotes, account: int, market: int, price: int, s: float, moves: float) -> bool:
