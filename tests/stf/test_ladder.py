@@ -1,7 +1,7 @@
 """The ladder that an account under margin goes down, rung by rung, and what each rung may cost whom.
 
-One lot is worth 6 USD at the opening mark of 600,000 ticks; maintenance is 2.5%, initial margin 5%. Every chunk is executed
-in both languages, and an independent model of the money watches every transaction.
+One lot is worth 6 USD at the opening mark of 600,000 ticks; maintenance is 2.5%, initial margin 5%. Every chunk is
+executed in both languages, and an independent model of the money watches every transaction.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def test_healthy_accounts_are_reduced_only_if_they_opted_in(world: World) -> Non
 
 @pytest.mark.parametrize(
     ("mark", "share"),
-    [(580_000, 206_897), (575_000, 886_957), (573_000, 1_000_000)],  # of the penalty, ppm: from M to C in a straight line
+    [(580_000, 206_897), (575_000, 886_957), (573_000, 1_000_000)],  # ppm of the penalty: a straight line from M to C
 )
 def test_the_penalty_rises_from_maintenance_to_close_out(world: World, mark: int, share: int) -> None:
     """Maintenance 145 at 580,000; equity 130: 15 of the 72.5 down to the close-out, a penalty of 0.2069%."""
@@ -302,7 +302,7 @@ def test_insurance_pays_the_debt_and_holds_the_position(world: World) -> None:
     assert (board(world).loss_long, board(world).loss_short) == (0, 0)
     assert liquidate(world, poor) == Status.NO_POSITION
     fresh = world.deposit("fresh", 1_000 * USD)
-    assert world.actions(fresh, buy(0, 560_000, 10)).action_statuses == [Status.OK], "whoever is flat may take its place"
+    assert world.actions(fresh, buy(0, 560_000, 10)).action_statuses == [Status.OK], "who is flat may take its place"
     world.cut()
 
 
@@ -432,7 +432,8 @@ def test_a_loss_index_at_its_bound_halts_the_market_and_moves_nothing(world: Wor
     paid = EXPOSURE_MAX // 10_000_000 - 60_000
     boards, row = copy(world.engine.ledger.boards[0]), world.engine.ledger.accounts[rich]
     boards[0].loss_short = row.positions[0].loss = paid  # shared before, and paid by the one who was there
-    rewrite(world, {state.board_key(0): state.encode_boards(boards), state.account_key(rich): state.encode_account(row)})
+    changes = {state.board_key(0): state.encode_boards(boards), state.account_key(rich): state.encode_account(row)}
+    rewrite(world, changes)
     before = equity(world, rich), equity(world, poor)
     assert liquidate(world, poor) == Status.TOO_LARGE
     assert board(world).status == HALTED and board(world).loss_short == paid
