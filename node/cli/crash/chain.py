@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 
 from node.stf import encoding, margin, state
 from node.stf.engine import Engine, genesis_leaves
-from node.stf.state import AccountRow
+from node.stf.state import AccountRow, MarketRow
 from node.stf.transition import InvalidChunk
-from node.stf.types import ADMIN, ANCHOR_NOTICE, DEPOSIT, Action, Board, Insurance, Receipt, Status, Terms
+from node.stf.types import ADMIN, ANCHOR_NOTICE, DEPOSIT, Action, Board, Receipt, Status, Terms
 
 DOMAIN: Final = encoding.domain_separator(901, 0xC4A54)
 EXPIRY_MS: Final = 60_000
@@ -179,23 +179,17 @@ class Chain:
 
     def board(self, market: int) -> Board:
         """What margin knows of a market."""
-        return self._read(state.get_board, market)
+        boards = self.engine.ledger.boards.get(0)
+        return self._read(state.get_board, market) if boards is None else boards[market]
 
-    def insurance(self, market: int) -> Insurance:
-        """A market's insurance."""
-        return self._read(state.get_insurance, market)
-
-    def open_interest(self, market: int) -> int:
-        """Long lots of a market, insurance's included."""
-        return self._read(state.get_open_interest, market)
-
-    def next_seq(self, market: int) -> int:
-        """Sequence of the next order that rests."""
-        return self._read(state.get_next_seq, market)
-
-    def buffer(self, account: int) -> tuple[int, int]:
-        """How much of its latency buffer an account has used, ms, and since when it counts."""
-        return self._read(state.get_buffer, account)
+    def market(self, market: int) -> MarketRow:
+        """A market's decoded row."""
+        markets = self.engine.ledger.markets
+        if market not in markets:
+            self._read(state.get_open_interest, market)
+        row = markets[market]
+        assert row is not None, "only markets that exist are asked for"
+        return row
 
     def row(self, account: int) -> AccountRow:
         """An account's decoded row."""

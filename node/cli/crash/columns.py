@@ -125,10 +125,10 @@ class Columns:
         if booked != total:
             raise CrashError(f"accounts hold {booked} micro-USD, G says {total}")
         for market in range(self.size.shape[1]):
-            insured = chain.insurance(market).size
+            insured = chain.market(market).insurance.size
             longs = int(np.sum(np.maximum(self.size[:, market], 0))) + max(0, insured)
             shorts = int(np.sum(np.maximum(-self.size[:, market], 0))) + max(0, -insured)
-            interest = chain.open_interest(market)
+            interest = chain.market(market).open_interest
             if not longs == shorts == interest:
                 raise CrashError(f"market {market}: {longs} lots long, {shorts} short, {interest} open")
 

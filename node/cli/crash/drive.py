@@ -148,7 +148,7 @@ class Replay:
         """Switch to this replay's parameters and fill the insurance."""
         configure(self._chain, self._markets, self._settings)
         for market in range(self._markets):
-            interest = self._chain.open_interest(market) * int(self._base.path[market, 0])
+            interest = self._chain.market(market).open_interest * int(self._base.path[market, 0])
             self.outcome.interest_start += interest
             amount = interest * self._settings.insurance // 1_000_000
             if amount:
@@ -227,7 +227,7 @@ class Replay:
         for offset in range(POKE_MS, STEP_MS, POKE_MS):
             if self._keeper.buffered():
                 self._advance(self._base.tape.start_ms + step * STEP_MS + offset)
-                self._keeper.poke()
+                self._keeper.poke(self.boards)
                 self._chain.conserve()
 
     def _anchor(self, vol: float) -> None:
@@ -300,6 +300,7 @@ class Replay:
 
     def _audit(self) -> None:
         """All money, all sizes, and the screen against the rules on a few accounts."""
+        self.boards = [self._chain.board(market) for market in range(self._markets)]
         self._chain.conserve()
         self._columns.audit(self._chain)
         count = len(self._columns.collateral)

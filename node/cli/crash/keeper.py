@@ -1,8 +1,10 @@
 """The keeper of a replay: screens everyone, asks for liquidations as a real one does, and keeps the record.
 
-Below zero first, then by how little equity covers maintenance; in an account the largest position first; slice after
-slice until nothing more may be done in this block. A buffered account is asked about every five seconds, the most
-that one question uses up of its buffer. Insurance's own positions are worked off in every block.
+Those below zero first, then by how little there is; in an account the largest position first; slice after slice until
+nothing more may be done in this block. Between two prices it asks every five seconds about accounts in their buffer,
+which is the most of a buffer that one question uses up, and for a few early slices at a time. What a book has just
+refused somebody better off it does not ask for somebody worse off. Insurance's own positions are worked off with every
+price.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from node.stf.params import PPM
 from node.stf.types import FLAG_BUFFERED, FLAG_OPT_IN, Board, Receipt, Status, Terms
 
 SLICES_MAX: Final = 16  # asked for one account in one block
+EARLY_MAX: Final = 4  # of them early ones
 WORK_OFF_MAX: Final = 4
 INSURANCE: Final = 0  # the account that stands for it
 
@@ -31,25 +34,34 @@ class Keeper:
         self._columns = columns
         self._outcome = outcome
         self._open: dict[int, Case] = {}
+        self._refused: dict[tuple[int, bool], float] = {}  # (market, sells) -> E / M of the best one refused
         self._closeout, self._buffer_ms, self._horizon_root = closeout, buffer_ms, horizon_root
 
     def round(self, boards: list[Board]) -> None:
-        """Look at everyone after prices have moved."""
+        """Look at everyone after prices and quotes have moved."""
+        self._refused.clear()
         equity = self._columns.equity(boards)
         named = self._columns.candidates(boards, self._horizon_root, self._closeout)
         for account in sorted(named, key=lambda account: int(equity[account - 1])):
             self._work(account)
-        self._work_off(boards)
+        for market in range(len(boards)):
+            self._work_off(market)
 
-    def poke(self) -> None:
-        """Ask about those who are in their buffer, between prices."""
+    def poke(self, boards: list[Board]) -> None:
+        """Ask about those who are in their buffer, between prices. Below close-out there is no buffer to use up."""
+        equity, maintenance = self._columns.equity(boards), self._columns.maintenance(boards)
         for account in self.buffered():
-            self._work(account)
+            if equity[account - 1] >= maintenance[account - 1] * self._closeout / PPM:
+                self._work(account)
 
     def buffered(self) -> list[int]:
         """Accounts with a running buffer and something to lose."""
         held = (self._columns.size != 0).any(axis=1) & ((self._columns.flags & FLAG_BUFFERED) != 0)
         return [int(at) + 1 for at in held.nonzero()[0]]
+
+    def insured(self, markets: int) -> bool:
+        """Whether insurance holds any position."""
+        return any(self._chain.market(market).insurance.size for market in range(markets))
 
     def finish(self) -> None:
         """Close the books at the end of the window: what still runs has no end."""
@@ -59,11 +71,18 @@ class Keeper:
     # --- one account --------------------------------------------------------------------------------------------------
 
     def _work(self, account: int) -> None:
+        health = self._chain.health(account)
+        early = 0
         for _ in range(SLICES_MAX):
-            health = self._chain.health(account)
-            if not self._concerns(account, health) or not self._step(account, health):
+            if early == EARLY_MAX or not self._concerns(account, health):
                 break
-        self._close(account)
+            stage, again = self._step(account, health)
+            early += stage == Stage.PREDICTIVE
+            if stage != Stage.WATCHED:
+                health = self._chain.health(account)
+            if not again:
+                break
+        self._close(account, health)
 
     def _concerns(self, account: int, health: Terms) -> bool:
         if health.maintenance == 0:
@@ -74,47 +93,54 @@ class Keeper:
         danger = health.equity - health.shock * self._horizon_root // 10**14
         return bool(flags & FLAG_OPT_IN) and danger < health.maintenance * self._closeout // PPM
 
-    def _step(self, account: int, health: Terms) -> bool:
-        """One Liquidate in the first market that lets us; whether to go on with this account."""
-        positions = [position for position in self._chain.row(account).positions if position.size]
-        for position in sorted(positions, key=lambda position: -abs(position.cost)):
-            fresh = not self._chain.row(account).flags & FLAG_BUFFERED
-            status = self._liquidate(account, position.market, health)
+    def _step(self, account: int, health: Terms) -> tuple[Stage, bool]:
+        """One Liquidate in the first market that lets us; what it did, and whether to go on with this account."""
+        row = self._chain.row(account)
+        positions = sorted([p for p in row.positions if p.size], key=lambda position: -abs(position.cost))
+        fresh = not row.flags & FLAG_BUFFERED
+        hard = 0 <= health.equity < health.maintenance * self._closeout // PPM
+        cover = health.equity / health.maintenance
+        for market, sells in [(position.market, position.size > 0) for position in positions]:
+            if hard and cover <= self._refused.get((market, sells), -1.0):
+                continue
+            status, stage = self._liquidate(account, market, health)
             if status == Status.OK:
-                return True
+                return stage, True
             if status in (Status.BUFFERED, Status.RECOVERED):
-                return fresh and status == Status.BUFFERED  # the first call only opens the buffer
-        return False
+                return Stage.WATCHED, fresh and status == Status.BUFFERED  # the first call only opens the buffer
+            if status == Status.NO_LIQUIDITY and hard:
+                self._refused[market, sells] = cover
+        return Stage.WATCHED, False
 
-    def _liquidate(self, account: int, market: int, health: Terms) -> Status:
+    def _liquidate(self, account: int, market: int, health: Terms) -> tuple[Status, Stage]:
         case = self._case(account, health)
-        at = account - 1
-        held = tuple(int(size) for size in self._columns.size[at])
-        before, old = self._worth(market), self._chain.board(market)
-        old_long, old_short = old.loss_long, old.loss_short
+        held = tuple(int(size) for size in self._columns.size[account - 1])
+        board = self._chain.board(market)
+        before, old_long, old_short = self._chain.market(market).insurance.cash, board.loss_long, board.loss_short
         receipt = self._chain.liquidate(account, market)
         status = receipt.status
         self._outcome.statuses[status.name] += 1
         self._refresh(account, receipt)
-        if status == Status.OK:
-            stage = self._stage(account, health)
-            case.stage = max(case.stage, stage)
-            case.slices += 1
-            if stage >= Stage.SPENT and case.cut_at == 0:
-                case.cut_at, case.held, case.rest = self._chain.time, held, health.equity - self._value(held)
-            if stage == Stage.TAKEN:
-                paid = self._chain.health(account).equity - health.equity
-                shared = self._shared(market, old_long, old_short)
-                self._outcome.deficits += paid
-                self._outcome.mutualised += shared
-                self._outcome.drawn += max(0, paid - shared)
-            else:
-                gained = self._worth(market) - before
-                case.penalty += gained
-                self._outcome.penalties += gained
-        elif status == Status.RECOVERED:
+        if status == Status.RECOVERED:
             case.recovered = True
-        return status
+        if status != Status.OK:
+            return status, Stage.WATCHED
+        stage = self._stage(account, health)
+        case.stage = max(case.stage, stage)
+        case.slices += 1
+        if stage >= Stage.SPENT and case.cut_at == 0:
+            case.cut_at, case.held, case.rest = self._chain.time, held, health.equity - self._value(held)
+        if stage == Stage.TAKEN:
+            paid = self._chain.health(account).equity - health.equity
+            shared = self._shared(market, old_long, old_short)
+            self._outcome.deficits += paid
+            self._outcome.mutualised += shared
+            self._outcome.drawn += max(0, paid - shared)
+        else:
+            gained = self._chain.market(market).insurance.cash - before
+            case.penalty += gained
+            self._outcome.penalties += gained
+        return status, stage
 
     def _stage(self, account: int, health: Terms) -> Stage:
         """What a Liquidate that changed something was, from the account before and its buffer after."""
@@ -124,8 +150,7 @@ class Keeper:
             return Stage.PREDICTIVE
         if health.equity < -(-health.maintenance * self._closeout // PPM):
             return Stage.HARD
-        used, _at = self._chain.buffer(account)
-        return Stage.SPENT if used >= self._buffer_ms else Stage.PREDICTIVE
+        return Stage.SPENT if self._chain.row(account).buffer >= self._buffer_ms else Stage.PREDICTIVE
 
     def _case(self, account: int, health: Terms) -> Case:
         case = self._open.get(account)
@@ -136,37 +161,25 @@ class Keeper:
             self._open[account] = case
         return case
 
-    def _close(self, account: int) -> None:
+    def _close(self, account: int, health: Terms) -> None:
         """End the account's case if it is out of danger, one way or the other."""
         case = self._open.get(account)
-        if case is None:
-            return
-        health = self._chain.health(account)
-        if health.maintenance and health.equity < health.maintenance:
+        if case is None or (health.maintenance and health.equity < health.maintenance):
             return
         case.ended_at, case.end_equity = self._chain.time, health.equity
         self._outcome.cases.append(self._open.pop(account))
 
     # --- insurance ----------------------------------------------------------------------------------------------------
 
-    def _work_off(self, boards: list[Board]) -> None:
-        for market in range(len(boards)):
-            for _ in range(WORK_OFF_MAX):
-                if self._chain.insurance(market).size == 0:
-                    break
-                receipt = self._chain.liquidate(INSURANCE, market)
-                self._refresh(INSURANCE, receipt)
-                if receipt.status != Status.OK:
-                    self._outcome.statuses[f"insurance {receipt.status.name}"] += 1
-                    break
-
-    def insured(self, markets: int) -> bool:
-        """Whether insurance holds any position."""
-        return any(self._chain.insurance(market).size for market in range(markets))
-
-    def _worth(self, market: int) -> int:
-        """Insurance's equity in one market, at the mark."""
-        return insurance_worth(self._chain, market)
+    def _work_off(self, market: int) -> None:
+        for _ in range(WORK_OFF_MAX):
+            if self._chain.market(market).insurance.size == 0:
+                break
+            receipt = self._chain.liquidate(INSURANCE, market)
+            self._refresh(INSURANCE, receipt)
+            if receipt.status != Status.OK:
+                self._outcome.statuses[f"insurance {receipt.status.name}"] += 1
+                break
 
     def _shared(self, market: int, old_long: int, old_short: int) -> int:
         """What the accounts bear of a rise of the loss indices."""
@@ -182,13 +195,15 @@ class Keeper:
         return sum(size * self._mark(market) for market, size in enumerate(held))
 
     def _refresh(self, account: int, receipt: Receipt) -> None:
-        met = {fill.maker for fill in receipt.fills} | {fill.taker for fill in receipt.fills} | {account}
-        met |= set(range(1, MAKERS + 1)) if receipt.fills else set()
+        met = {account}
+        if receipt.fills:
+            met |= {fill.maker for fill in receipt.fills} | {fill.taker for fill in receipt.fills}
+            met |= set(range(1, MAKERS + 1))
         self._columns.refresh(self._chain, sorted(met - {INSURANCE}))
 
 
 def insurance_worth(chain: Chain, market: int) -> int:
     """Equity of a market's insurance at the mark: cash and position, funding included. Micro-USD."""
-    insurance, board = chain.insurance(market), chain.board(market)
+    insurance, board = chain.market(market).insurance, chain.board(market)
     value = insurance.size * (board.mark * board.tick_value - board.funding + insurance.funding)
     return insurance.cash + value - insurance.cost

@@ -100,7 +100,7 @@ class Makers:
     def settle_in(self) -> None:
         """Take the open interest of now as the market's size, and the inventory of now as wanted."""
         for market in range(self._markets):
-            self.interest[market] = self._chain.open_interest(market)
+            self.interest[market] = self._chain.market(market).open_interest
             self._base[market] = self._held(self.near, market)
         self._hedged_at = self._chain.time
 
@@ -180,7 +180,7 @@ class Makers:
                 op=PLACE, market=market, side=side, price=at, lots=lots, tif=POST_ONLY, client_id=self._names))
         if not listed:
             return
-        seq = self._chain.next_seq(market)
+        seq = self._chain.market(market).next_seq
         receipt = self._chain.actions(account, owner, listed)
         quotes.orders = []
         for action, status in zip(listed[cancels:], receipt.action_statuses[cancels:], strict=False):

@@ -103,9 +103,8 @@ class Outcome:
 
     def judge(self, path: Ints, start_ms: int, boards: list[Board]) -> None:
         """Count who would have recovered, along the prices that followed."""
-        for case in self.cases:
-            if case.stage >= Stage.SPENT and would_recover(case, path, start_ms, boards):
-                self.regretted += 1
+        hard = [case for case in self.cases if case.stage >= Stage.SPENT]
+        self.regretted = len({case.account for case in hard if would_recover(case, path, start_ms, boards)})
 
     def figures(self) -> dict[str, Any]:
         """Plain numbers, money in USD."""

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -164,26 +166,27 @@ def find_low(highs: list[Floats], lows: list[Floats], candle_ms: int) -> int:
 def _read(path: Path, window: Window) -> dict[str, list[tuple[int, float, float, float, float]]]:
     """Candles by symbol, ascending."""
     rows: dict[str, list[tuple[int, float, float, float, float]]] = {}
+    first, last = _day(window.first_day, 0), _day(window.last_day, sys.maxsize - DAY_MS) + DAY_MS
     try:
         with gzip.open(path, "rt", newline="") as file:
-            for row in csv.DictReader(file):
-                if _belongs(row, window):
-                    values = (float(row["open"]), float(row["high"]), float(row["low"]), float(row["close"]))
-                    rows.setdefault(row["symbol"], []).append((int(row["ts_ms"]), *values))
+            head = next(file)
+            lines = (line for line in file if line.startswith(window.label))
+            for row in csv.DictReader(itertools.chain([head], lines)):
+                time = int(row["ts_ms"])
+                if not first <= time < last or (window.label and row["window"] != window.label):
+                    continue
+                values = (float(row["open"]), float(row["high"]), float(row["low"]), float(row["close"]))
+                rows.setdefault(row["symbol"], []).append((time, *values))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; --data names the folder with the recordings") from None
-    except (KeyError, ValueError, EOFError) as error:
+    except (KeyError, ValueError, EOFError, StopIteration) as error:
         raise UserError(f"{path} is no recording of candles: {error!r}") from None
     return {symbol: sorted(candles) for symbol, candles in rows.items()}
 
 
-def _belongs(row: dict[str, str], window: Window) -> bool:
-    if window.label and row["window"] != window.label:
-        return False
-    if not window.first_day:
-        return True
-    day = datetime.fromtimestamp(int(row["ts_ms"]) / 1_000, UTC).strftime("%Y-%m-%d")
-    return window.first_day <= day <= window.last_day
+def _day(text: str, default: int) -> int:
+    """When a day YYYY-MM-DD begins, ms."""
+    return int(datetime.fromisoformat(f"{text}T00:00:00+00:00").timestamp()) * 1_000 if text else default
 
 
 def _regular(
