@@ -14,12 +14,11 @@ from node.stf import encoding, margin, state
 from node.stf.engine import Engine, genesis_leaves
 from node.stf.state import AccountRow, MarketRow
 from node.stf.transition import InvalidChunk
-from node.stf.types import ADMIN, ANCHOR_NOTICE, DEPOSIT, Action, Board, Receipt, Status, Terms
+from node.stf.types import ADMIN, ANCHOR_NOTICE, BLOCK, DEPOSIT, Action, Board, Receipt, Status, Terms
 
 DOMAIN: Final = encoding.domain_separator(901, 0xC4A54)
 EXPIRY_MS: Final = 60_000
 T = TypeVar("T")
-Watcher = Callable[[bytes], None]
 
 
 class Leaves:
@@ -50,15 +49,12 @@ class CrashError(Exception):
 
 
 class Chain:
-    """One state and the means to move it. ``watch`` sees every finished chunk's bytes."""
+    """One state and the means to move it."""
 
-    def __init__(
-        self, leaves: dict[bytes, bytes] | None = None, inbox: list[bytes] | None = None, watch: Watcher | None = None
-    ) -> None:
+    def __init__(self, leaves: dict[bytes, bytes] | None = None, inbox: list[bytes] | None = None) -> None:
         self._store = Leaves(genesis_leaves() if leaves is None else leaves)
         self._inbox = [] if inbox is None else inbox
-        self._watch = watch
-        self._open = bytearray()
+        self._begun = False
         self._signatures = 0
         self._nonces: dict[int, int] = {}
         self._batches = 0
@@ -69,7 +65,7 @@ class Chain:
     def fork(self) -> Chain:
         """Another chain that goes on from this one's state."""
         self.cut()
-        other = Chain(dict(self._store.leaves), list(self._inbox), self._watch)
+        other = Chain(dict(self._store.leaves), list(self._inbox))
         other._nonces = dict(self._nonces)
         return other
 
@@ -85,26 +81,24 @@ class Chain:
 
     def run(self, transaction: bytes) -> Receipt:
         """Execute, in a new chunk if the open one has no room."""
-        if transaction[0] == 9 and self._open:
+        if transaction[0] == BLOCK and self._begun:
             self.cut()
         try:
             receipt = self.engine.execute(transaction)
         except InvalidChunk:
-            if not self._open:
+            if not self._begun:
                 raise
             self.cut()
             receipt = self.engine.execute(transaction)
-        self._open += transaction
+        self._begun = True
         self.transactions += 1
         return receipt
 
     def cut(self) -> None:
         """End the open chunk."""
-        if self._open:
+        if self._begun:
             self._store.apply(self.engine.end_chunk().changes)
-            if self._watch is not None:
-                self._watch(bytes(self._open))
-            self._open = bytearray()
+            self._begun = False
         self.engine.begin_chunk()
 
     def block(self, step_ms: int) -> None:

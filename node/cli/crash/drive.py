@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from node.cli.crash.chain import Chain, Watcher
+from node.cli.crash.chain import Chain
 from node.cli.crash.columns import Columns
 from node.cli.crash.keeper import Keeper, insurance_worth
 from node.cli.crash.makers import CALM, MAKERS, Makers, volatility
@@ -70,9 +70,9 @@ class Base:
     refused: dict[str, int] = field(default_factory=dict)
 
 
-def prepare(tape: Tape, accounts: int, seed: int, settings: Settings, watch: Watcher | None = None) -> Base:
+def prepare(tape: Tape, accounts: int, seed: int, settings: Settings) -> Base:
     """Set up markets, makers and accounts, and let the first of them open their positions."""
-    chain, markets, path = Chain(watch=watch), len(tape.symbols), tape.path()
+    chain, markets, path = Chain(), len(tape.symbols), tape.path()
     people = draw(accounts, markets, seed)
     chain.start(tape.start_ms - STEP_MS)
     for market in range(markets):

@@ -19,7 +19,7 @@ from node.stf.params import PPM
 from node.stf.types import FLAG_BUFFERED, FLAG_OPT_IN, Board, Receipt, Status, Terms
 
 SLICES_MAX: Final = 16  # asked for one account in one block
-EARLY_MAX: Final = 4  # of them early ones
+EARLY_MAX: Final = 2  # of them early ones
 WORK_OFF_MAX: Final = 4
 INSURANCE: Final = 0  # the account that stands for it
 

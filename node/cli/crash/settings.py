@@ -34,7 +34,7 @@ _CHAIN_WIDTHS: Final = {
 # funding accrues over all of it. Leverage up to 50.
 _MARKET: Final = {
     "tick_value": 1, "mm_base": 10_000, "mm_cap": 500_000, "im_base": 20_000, "im_cap": 1_000_000,
-    "impact": 100 * USD, "stale_ms": 1_000_000, "oi_cap": 500_000_000, "min_notional": USD, "taker_fee": 500,
+    "impact": 100 * USD, "stale_ms": 1_000_000, "oi_cap": 500_000_000, "min_notional": 10 * USD, "taker_fee": 500,
     "maker_fee": 100, "penalty": 10_000, "band": 50_000, "quorum": 2,
 }
 _RISK: Final = {
