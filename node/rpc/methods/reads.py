@@ -15,7 +15,7 @@ from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
 from node.rpc.methods.duties import DutiesInfo, find_duties
 from node.rpc.methods.reader import Reader
-from node.rpc.methods.risk import account_risk
+from node.rpc.methods.risk import account_risk, prices_info, status_now
 from node.rpc.server import Registry
 from node.stf import commitments, state, types, witness
 from node.stf.engine import Engine
@@ -227,12 +227,13 @@ class Reads:
         assert row is not None, "a market with a board entry has a leaf"
         config = row.config
         return shapes.MarketInfo(
-            market=market, symbol=self._node.symbols.get(market, f"M{market}"), status=MARKET_STATUS[board.status],
+            market=market, symbol=self._node.symbols.get(market, f"M{market}"),
+            status=MARKET_STATUS[status_now(reader, board, row)],
             tick_value=board.tick_value, mark=board.mark, mark_time=board.mark_time, fresh=reader.is_fresh(board),
             open_interest=row.open_interest, oi_cap=config.oi_cap, min_notional=config.min_notional,
             taker_fee_ppm=config.taker_fee, maker_fee_ppm=config.maker_fee, maintenance_ppm=board.mm_base,
             initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance.cash,
-            pending=row.pending.lots != 0, next_seq=row.next_seq,
+            pending=row.pending.lots != 0, next_seq=row.next_seq, prices=prices_info(reader, board, row),
         )
 
     def book(self, market: Market, depth: Depth = 20) -> shapes.BookInfo:
