@@ -2,9 +2,9 @@
 
 Anyone may send these transactions; the rules decide. A round looks at ACCOUNTS_MAX accounts and sends at most TASKS_MAX
 transactions, in the order debt, hard, threatened, triggers, insurance's own position, buffers, settlement, sweeps;
-within a rung the account whose equity covers the smallest share of its maintenance comes first. What was refused, or
-did nothing, waits before it is tried again; a latency buffer is looked at every POKE_S seconds, since one look counts
-five at most.
+within a rung the account whose equity covers the smallest share of its maintenance comes first, and of shares that are
+alike (to COVERAGE_STEP) the one whose positions the order flow is against. What was refused, or did nothing, waits
+before it is tried again; a latency buffer is looked at every POKE_S seconds, since one look counts five at most.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ log = structlog.get_logger("liquidator")
 ACCOUNTS_MAX: Final = 10_000  # looked at in one round; the next one goes on after them
 PAGE: Final = 500
 TASKS_MAX: Final = 256  # transactions sent in one round
+COVERAGE_STEP: Final = 50_000  # ppm of maintenance
 POKE_S: Final = 4.0
 IDLE_S: Final = 2.0
 RANKS: Final = (
@@ -44,11 +45,13 @@ class Task:
     coverage: int  # ppm of maintenance that equity covers
     calls: list[tuple[str, dict[str, int]]]
     every: bool = False
+    pressure: int = 0  # ppm of the account's notional that order flow is against, signed
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> tuple[int, int, int, int, int]:
         """Worst first."""
-        return RANKS.index(self.rung), self.coverage, self.name[1]
+        alike = self.coverage // COVERAGE_STEP
+        return RANKS.index(self.rung), alike, -self.pressure, self.coverage, self.name[1]
 
 
 class Liquidator:
@@ -113,40 +116,42 @@ class Liquidator:
     async def _work(self, task: Task, sends_max: int) -> tuple[int, int]:
         """Send a task, again while it does something; returns transactions sent, and how many did something."""
         sent = done = 0
+        statuses: list[str] = []
         for _ in range(REPEATS.get(task.rung, 1)):
-            fruitful = 0
+            statuses = []
             for method, params in task.calls:
                 if sent == sends_max:
                     return sent, done
                 sent += 1
-                fruitful += await self._send(task, method, params)
-                if fruitful and not task.every:
+                statuses.append(await self._send(task, method, params))
+                if statuses[-1] and not task.every:
                     break
-            done += fruitful
-            if not fruitful:
+            done += sum(status != "" for status in statuses)
+            if "OK" not in statuses:
                 break
-        if task.rung == "buffered" or not fruitful:
+        if task.rung == "buffered" or not any(statuses):
             pause = POKE_S if task.rung == "buffered" else IDLE_S
             self._waiting[(task.rung, *task.name)] = self._clock() + pause
         return sent, done
 
-    async def _send(self, task: Task, method: str, params: dict[str, int]) -> int:
-        """1 if it did what it was sent for, 0 if it was refused or found nothing to do. Raises ConnectionLost."""
+    async def _send(self, task: Task, method: str, params: dict[str, int]) -> str:
+        """The status if it did something; empty if it was refused or found nothing to do. Raises ConnectionLost."""
         try:
             answer: dict[str, Any] = await self._client.call(method, params)
         except ConnectionLost:
             raise
         except AnchorlineError as error:
             log.debug("task_refused", rung=task.rung, reason=error.reason, **params)
-            return 0
-        status = answer["status"]
+            return ""
+        status: str = answer["status"]
         if status not in ("OK", "BUFFERED", "RECOVERED", "PENDING"):
             log.debug("task_idle", rung=task.rung, status=status, **params)
-            return 0
-        self.done[task.rung] += 1
-        level = log.debug if task.rung == "buffered" else log.info
-        level("task_done", rung=task.rung, status=status, position=answer["position"], **params)
-        return 1
+            return ""
+        did = {"BUFFERED": "buffered", "RECOVERED": "recovered"}.get(status, task.rung)
+        self.done[did] += 1
+        level = log.debug if did == "buffered" else log.info
+        level("task_done", rung=did, position=answer["position"], **params)
+        return status
 
 
 def plan(duties: DutiesInfo) -> Iterator[Task]:
@@ -162,7 +167,8 @@ def account_task(duty: AccountDuty) -> Task:
     method = "al_settle" if duty.rung == "settle" else "al_liquidate"
     calls = [(method, {"account": duty.account, "market": market}) for market in duty.markets]
     coverage = duty.equity * 1_000_000 // max(1, duty.maintenance)
-    return Task(duty.rung, ("account", duty.account), coverage, calls, every=duty.rung in ("debt", "settle"))
+    every = duty.rung in ("debt", "settle")
+    return Task(duty.rung, ("account", duty.account), coverage, calls, every=every, pressure=duty.pressure)
 
 
 def market_tasks(duty: MarketDuty) -> Iterator[Task]:
