@@ -144,7 +144,7 @@ def test_a_reduce_only_order_that_waits_keeps_its_count_and_goes_on() -> None:
 
 
 def test_reduce_only_orders_do_not_lend_their_margin_to_plain_ones() -> None:
-    """Else twice what initial margin allows: the reduce-only order takes away the position that covers the plain one."""
+    """Else twice what initial margin allows: a reduce-only order takes away the position that covers the plain one."""
     for first, second in ((Status.OK, Status.INSUFFICIENT_MARGIN), (Status.INSUFFICIENT_MARGIN, Status.OK)):
         desk = Desk(min_notional=1, impact=0)
         thin = desk.deposit("thin", 310_000_000)  # initial margin of 1,000 lots at the mark, and little more
