@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from node.cli.output import UserError
+from node.l1.deployment import ChainSpec, MarketSpec
 from node.stf.types import CONFIGURE_CHAIN, CONFIGURE_MARKET, CONFIGURE_RISK, OPEN, SET_PUBLISHER
 
 USD: Final = 1_000_000
@@ -30,31 +31,23 @@ _CHAIN_WIDTHS: Final = {
     "outflow_limit": 8,
 }
 
-# A quorum of 2 of 3, as a network with three publishers has it. stale_ms covers the longest step of the replay, so that
-# funding accrues over all of it. Leverage up to 50.
-_MARKET: Final = {
-    "tick_value": 1, "mm_base": 10_000, "mm_cap": 500_000, "im_base": 20_000, "im_cap": 1_000_000,
-    "impact": 100 * USD, "stale_ms": 1_000_000, "oi_cap": 500_000_000, "min_notional": 10 * USD, "taker_fee": 500,
-    "maker_fee": 100, "penalty": 10_000, "band": 50_000, "quorum": 2,
-}
-_RISK: Final = {
-    "near_band": 5_000, "z": 300, "sigma_floor": 50_000, "addon_cap": 100_000, "vol_sample_ms": 10_000,
-    "vol_window": 600_000, "basis_cap": 5_000, "spread_max": 10_000, "basis_window": 300_000, "jump_limit": 50_000,
-    "jump_hold": 15_000, "reduce_cap": 20_000, "expiry": 0,
-}
-_CHAIN: Final = {
-    "anchor_interval": 120_000, "tau_reduce": 3_600_000, "tau_halt": 14_400_000, "buffer_ms": 60_000, "refill": 10,
-    "horizon_ms": 60_000, "closeout": 500_000, "outflow_limit": 0,
-}
+# What a deployment ships, but for what the scale of a replay asks for. stale_ms covers the longest step, so that
+# funding accrues over all of it.
+_SCALE: Final = {"tick_value": 1, "oi_cap": 500_000_000, "min_notional": 10 * USD, "stale_ms": 1_000_000}
+
+
+def _shipped(spec: MarketSpec | ChainSpec, widths: dict[str, int]) -> dict[str, int]:
+    """A deployment's defaults by name."""
+    return {name: _SCALE.get(name, getattr(spec, name)) for name in widths}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What one replay runs under. ``insurance``: ppm of the opened interest that insurance starts with."""
 
-    market: dict[str, int] = field(default_factory=lambda: dict(_MARKET))
-    risk: dict[str, int] = field(default_factory=lambda: dict(_RISK))
-    chain: dict[str, int] = field(default_factory=lambda: dict(_CHAIN))
+    market: dict[str, int] = field(default_factory=lambda: _shipped(MarketSpec(0, ""), _MARKET_WIDTHS))
+    risk: dict[str, int] = field(default_factory=lambda: _shipped(MarketSpec(0, ""), _RISK_WIDTHS))
+    chain: dict[str, int] = field(default_factory=lambda: _shipped(ChainSpec(), _CHAIN_WIDTHS))
     insurance: int = 10_000
 
     def with_values(self, values: dict[str, int]) -> Settings:
