@@ -21,6 +21,11 @@ from node.cli.output import UserError
 START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
 FALL_AT, CANDLES = 80, 120
+#: what a deployment ships may change; this story stays
+SETTINGS = Settings().with_values({
+    "mm_base": 10_000, "im_base": 20_000, "impact": 100_000_000, "closeout": 500_000, "buffer_ms": 60_000, "refill": 10,
+    "horizon_ms": 60_000, "reduce_cap": 20_000, "vol_window": 600_000, "vol_sample_ms": 10_000, "near_band": 5_000,
+    "jump_limit": 50_000, "jump_hold": 15_000, "penalty": 10_000})
 
 
 def table(depth: float, seed: int) -> tape.Floats:
@@ -37,13 +42,13 @@ def table(depth: float, seed: int) -> tape.Floats:
 def base() -> drive.Base:
     tables = [table(0.08, 1), table(0.10, 2)]
     made = tape.make_tape("made", ("BTC", "ETH"), START_MS, MINUTE_MS, START_MS + 90 * MINUTE_MS, tables)
-    return drive.prepare(made, 200, 7, Settings())
+    return drive.prepare(made, 200, 7, SETTINGS)
 
 
 @cache
 def replay(name: str) -> Outcome:
     variant = next(variant for variant in (ALL_ON, *OFF) if variant.name == name)
-    return drive.run(base(), Settings(), variant)
+    return drive.run(base(), SETTINGS, variant)
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def test_every_stage_is_met_and_money_is_conserved() -> None:
 
 
 def test_the_same_seed_is_the_same_crash() -> None:
-    again = drive.run(base(), Settings(), ALL_ON)
+    again = drive.run(base(), SETTINGS, ALL_ON)
     assert figures(again) == figures(replay("all on"))
     assert again.track == replay("all on").track
 
@@ -78,7 +83,7 @@ def test_a_protection_that_is_off_does_nothing() -> None:
 
 def test_the_tables_say_what_happened(tmp_path: Path) -> None:
     outcomes = [replay("all on"), replay("buffer")]
-    result = report.as_json(outcomes, {"made": {"BTC": 0.08, "ETH": 0.1}}, Settings(), accounts=200, seed=7)
+    result = report.as_json(outcomes, {"made": {"BTC": 0.08, "ETH": 0.1}}, SETTINGS, accounts=200, seed=7)
     text = report.markdown(result)
     assert "| made | BTC −8%, ETH −10% |" in text and "| buffer |" in text
     assert result["totals"]["all on"]["liquidated"] == figures(outcomes[0])["liquidated"]
