@@ -58,7 +58,7 @@ class MarketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     basis_window: int = 300_000
     jump_limit: int = 50_000
     jump_hold: int = 10_000
-    reduce_cap: int = 5_000
+    reduce_cap: int = 20_000
     expiry: int = 0
 
     def message(self) -> bytes:
@@ -93,9 +93,9 @@ class ChainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fresh time that an account may spend under maintenance margin before liquidation is hard."""
     refill: int = 20
     """Milliseconds of health that give back one of the buffer."""
-    horizon_ms: int = 10_000
+    horizon_ms: int = 60_000
     """How far ahead early reduction looks."""
-    closeout: int = 666_667
+    closeout: int = 750_000
     """Share of maintenance margin, ppm, under which liquidation is hard at once."""
     outflow_limit: int = 10_000_000 * USD
     """Most that all accounts together may withdraw in an hour; 0 = no limit."""
