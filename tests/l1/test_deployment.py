@@ -1,4 +1,4 @@
-"""Plans of deployments: the file that explains them is what is deployed without one, and the rules take its messages."""
+"""Plans of deployments: the file that explains them is what is deployed without one; the rules take its messages."""
 
 from __future__ import annotations
 
