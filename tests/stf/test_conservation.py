@@ -114,7 +114,14 @@ class Venue(RuleBasedStateMachine):
         expiry = self.world.time + ttl if ttl else 0
         order = limit(market, side, self.price_at(market, offset), lots, client_id, tif=tif, expiry=expiry)
         order.reduce_only, order.self_trade = reduce_only, self_trade
-        self.act(account, order)
+        before = self.model.sizes[(account, market)]
+        receipt = self.act(account, order)
+        filled = sum(fill.lots for fill in receipt.fills)
+        if tif == FOK:
+            assert filled in (0, lots) and Status.PENDING not in receipt.action_statuses, "all or nothing"
+        if reduce_only:
+            after = self.model.sizes[(account, market)]
+            assert abs(after) <= abs(before) and after * before >= 0, "reduce-only orders only reduce"
 
     @rule(
         maker=ACCOUNTS, distance=st.integers(1, 4), market=MARKETS, side=SIDES, offset=st.sampled_from((-2, 0, 0, 2)),
