@@ -14,7 +14,7 @@
         - What is proven is what was posted: chunk bytes and both roots stand in the batch's own list, messages in the inbox.
         - An honest batch cannot be dropped: equal roots revert with NO_FRAUD, and whatever the prover leaves out reverts.
         - No storage. Proofs in one L1 transaction do not meet: each opens a fresh leaf table and sets all that it reads.
-@dev The rules run by delegatecall in FraudRules and FraudBook, on this contract's transient storage; all three initialize
+@dev The rules run by delegatecall in FraudRules and its parts, on this contract's transient storage; all of them initialize
      the same modules in the same order (contracts/build.py compares the layouts).
 """
 import batch_header

@@ -161,7 +161,9 @@ def run(market: uint256, order: types.Pending, before: types.Terms, steps_max: u
         taker, health, status = self.visit(market, taker, health, price, seq)
         if status != types.OK:
             break
-    if waiting:
+    if waiting and taker.tif == types.FOK:
+        status = types.FOK_TOO_DEEP  # its scan has counted the visits, so this cannot be; it must not wait unchecked
+    elif waiting:
         state.set_pending(market, taker)
         return types.PENDING, steps
     if taker.lots == 0:
@@ -450,7 +452,7 @@ def trade(
 ):
     """
     @notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral. An order
-            that is filled gives the fee back that it held.
+            that is filled gives the fee back that it held; so does a reduce-only one whose position is gone.
     @param index the maker's slot
     """
     taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(config, taker.tif))
@@ -459,6 +461,9 @@ def trade(
     made: types.Position = checked
     left: types.Order = order
     left.lots -= lots
+    if made.size == 0 and order.flags & types.ORDER_REDUCE_ONLY != 0:
+        made.reduce_lots -= left.lots
+        left.lots = 0
     back: int256 = 0
     if left.lots == 0:
         made.open_orders -= 1

@@ -121,7 +121,7 @@ def plan(
     if not affordable:
         return 0, types.OK, makers
     change += planned.change
-    if lots == order.lots:
+    if lots == order.lots or (order.flags & types.ORDER_REDUCE_ONLY != 0 and made.size == 0):
         change += convert(params.REST_FEE, int256)
     planned = Planned(account=order.account, position=made, change=change)
     if at == len(makers):

@@ -119,16 +119,39 @@ def reprice(
     times = self.sort(times, count)
     index: uint256 = 0
     index, prices = self.believe(self.median(values, count), prices, config)
-    if index == 0:
-        return board, prices
-    prices.index = index
-    prices = self.sample_variance(prices, config)
-    prices = self.sample_basis(market, prices, config, board.stale_ms)
-    mark: int256 = convert(index, int256) + fixed_point.div_toward_zero(prices.basis, convert(BASIS_UNIT, int256))
-    board.mark = convert(fixed_point.clamp(mark, 1, convert(params.PRICE_MAX, int256)), uint256)
-    board.mark_time = times[count - config.quorum]
-    board.risk = self.risk_of(prices, config)
+    if index != 0:
+        prices.index = index
+        prices = self.sample_variance(prices, config)
+        prices = self.sample_basis(market, prices, config, board.stale_ms)
+        board.mark = self.fair_price(market, prices, config)
+        board.mark_time = times[count - config.quorum]
+        board.risk = self.risk_of(prices, config)
+    if prices.jump_price != 0:
+        board.mark_time = min(board.mark_time, self.last_stale(board.stale_ms))
     return board, prices
+
+
+@view
+@internal
+def last_stale(stale_ms: uint256) -> uint256:
+    """@return the newest time at which a price would be too old now, ms."""
+    now: uint256 = state.get_time()
+    return unsafe_sub(max(now, stale_ms + 1), stale_ms + 1)
+
+
+@internal
+def fair_price(market: uint256, prices: types.PriceState, config: types.Market) -> uint256:
+    """@return index and basis, ticks; for a dated future inside its settlement window, the mean that they would lead to."""
+    mark: int256 = convert(prices.index, int256) + fixed_point.div_toward_zero(prices.basis, convert(BASIS_UNIT, int256))
+    price: uint256 = convert(fixed_point.clamp(mark, 1, convert(params.PRICE_MAX, int256)), uint256)
+    now: uint256 = state.get_time()
+    if config.expiry == 0 or now + params.SETTLE_WINDOW_MS <= config.expiry:
+        return price
+    left: uint256 = config.expiry - now
+    total: uint256 = 0
+    covered_ms: uint256 = 0
+    total, covered_ms = state.get_twap(market)
+    return max(1, unsafe_div(total + unsafe_mul(price, left), covered_ms + left))
 
 
 @internal

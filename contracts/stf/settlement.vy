@@ -4,6 +4,7 @@
 @author Anchorline contributors
 @license Apache-2.0
 @notice Twin of node/stf/settlement.py. Insurance takes each position at that price and holds nothing when the last is done.
+        For GRACE_MS after the price was fixed nobody settles: debts are taken over first, while winners are there to share them.
 """
 from stf import accounts
 from stf import finality
@@ -18,6 +19,8 @@ uses: margin
 uses: accounts
 uses: insurance
 
+GRACE_MS: constant(uint256) = 60_000  # L2 time
+
 
 @internal
 def settle(account: uint256, market: uint256) -> uint256:
@@ -31,6 +34,8 @@ def settle(account: uint256, market: uint256) -> uint256:
         return types.NOT_SETTLING
     if finality.market_status(market, board) == types.HALTED:
         return types.MARKET_HALTED
+    if state.get_time() < self.due_at(state.get_price_state(market)):
+        return types.NOT_SETTLING
     if state.get_pending(market).lots != 0:
         return types.MARKET_BUSY
     index: uint256 = state.find_position(account, market)
@@ -44,3 +49,10 @@ def settle(account: uint256, market: uint256) -> uint256:
         status = insurance.take_over(account, market, 0)
     accounts.kill_orders(account, market, True)
     return status
+
+
+@pure
+@internal
+def due_at(prices: types.PriceState) -> uint256:
+    """@return when positions of a market that settles may be closed, ms: its last update of prices was the one that fixed it."""
+    return prices.funding_time + GRACE_MS

@@ -168,7 +168,9 @@ def run(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[Sta
         taker, health, status = visit(market, taker, health, price, seq)
         if status != Status.OK:
             break
-    if waiting:
+    if waiting and taker.tif == FOK:
+        status = Status.FOK_TOO_DEEP  # its scan has counted the visits, so this cannot be; it must not wait unchecked
+    elif waiting:
         state.set_pending(market, taker)
         return Status.PENDING, steps
     if taker.lots == 0:
@@ -384,7 +386,8 @@ def trade(
 ) -> None:
     """Execute a checked fill between the taker and a resting order: their positions and changes of collateral.
 
-    ``index`` is the maker's slot. An order that is filled gives the fee back that it held.
+    ``index`` is the maker's slot. An order that is filled gives the fee back that it held; so does a reduce-only one
+    whose position is gone: what is left of it goes at once, or it would take a visit more, which nobody counts on.
     """
     taker_fee = fee(lots, price, board.tick_value, taker_rate(config, taker.tif))
     maker_fee = fee(lots, price, board.tick_value, config.maker_fee)
@@ -402,6 +405,9 @@ def trade(
         maker_fee=maker_fee,
     )
     order.lots -= lots
+    if made.size == 0 and order.flags & ORDER_REDUCE_ONLY != 0:
+        made.reduce_lots -= order.lots
+        order.lots = 0
     back = 0
     if order.lots == 0:
         made.open_orders -= 1

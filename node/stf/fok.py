@@ -3,7 +3,8 @@ their fills will be. So one fills whole, or nothing of it happens.
 
 What the scan finds is exact, not an estimate. Between it and the fills nobody else acts; a visit changes only its maker
 and the taker; and a maker that the scan meets twice is carried on from its first planned fill, the refund of a filled
-order's fee included. Makers' checks do not depend on the taker, and the taker is checked once, with all of it filled.
+order's fee included. Every order that is passed takes one visit: a fill that leaves some of it is the taker's last.
+Makers' checks do not depend on the taker, and the taker is checked once, with all of it filled.
 """
 
 from copy import copy
@@ -104,7 +105,7 @@ def plan(
     if not affordable:
         return 0, Status.OK
     change += planned.change
-    if lots == order.lots:
+    if lots == order.lots or (order.flags & ORDER_REDUCE_ONLY != 0 and made.size == 0):
         change += REST_FEE
     planned = Planned(order.account, made, change)
     if at == len(makers):

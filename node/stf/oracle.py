@@ -7,8 +7,8 @@
 at any later time: a price is fresh while  L2 time - mark_time <= stale_ms.
 
 **Jumps.** A median further than ``jump_limit`` from the index, or from the last volatility sample (so many small
-steps inside one sample count as one), is only a candidate. Until it is believed the mark stays, ages, and the market
-is reduce-only. It is believed once medians have stood beyond the limit, on that side, for ``jump_hold``: the index
+steps inside one sample count as one), is only a candidate. Until it is believed the mark stays but is not fresh: at a
+price that everybody knows is gone nobody may trade, withdraw or be liquidated. It is believed once medians have stood beyond the limit, on that side, for ``jump_hold``: the index
 then goes to the one of them *nearest* to the old index if the newest is beyond the limit from that too (it becomes
 the next candidate), else to the newest. So a wild print (two cents for a second) moves nothing, not even one that
 comes in the moment of belief, while a real crash is followed within two holds however fast it falls on: a lower price
@@ -32,7 +32,12 @@ from an outage raises v.  risk = z * max(sigma_floor, sqrt(v)) is what margin re
 
 **Expiry** of a dated future: its mark becomes the time-weighted mean of the *index* over SETTLE_WINDOW_MS before
 expiry, as on Deribit ("Delivery price"), and stays. The index, not the mark: nobody can push a settlement through the
-book.
+book. Inside the window the mark is what that mean will be if index and basis stay as they are,
+
+    mark = (sum of index * dt so far + (index + basis) * time left) / (time so far + time left)
+
+so it runs into the settlement price: a mark that jumped there at expiry would leave debts that no liquidation could
+have come before, and two accounts of one trader could share them out.
 """
 
 from typing import Final
@@ -120,15 +125,32 @@ def reprice(market: int, board: Board, prices: PriceState, config: Market) -> tu
     sort(values, count)
     sort(times, count)
     index, prices = believe(median(values, count), prices, config)
-    if index == 0:
-        return board, prices
-    prices.index = index
-    prices = sample_variance(prices, config)
-    prices = sample_basis(market, prices, config, board.stale_ms)
-    board.mark = clamp(index + div_toward_zero(prices.basis, BASIS_UNIT), 1, PRICE_MAX)
-    board.mark_time = times[count - config.quorum]
-    board.risk = risk_of(prices, config)
+    if index != 0:
+        prices.index = index
+        prices = sample_variance(prices, config)
+        prices = sample_basis(market, prices, config, board.stale_ms)
+        board.mark = fair_price(market, prices, config)
+        board.mark_time = times[count - config.quorum]
+        board.risk = risk_of(prices, config)
+    if prices.jump_price != 0:
+        board.mark_time = min(board.mark_time, last_stale(board.stale_ms))
     return board, prices
+
+
+def last_stale(stale_ms: int) -> int:
+    """The newest time at which a price would be too old now, ms."""
+    return max(0, state.get_time() - stale_ms - 1)
+
+
+def fair_price(market: int, prices: PriceState, config: Market) -> int:
+    """Index and basis, ticks; for a dated future inside its settlement window, the mean that they would lead to."""
+    price = clamp(prices.index + div_toward_zero(prices.basis, BASIS_UNIT), 1, PRICE_MAX)
+    now = state.get_time()
+    if config.expiry == 0 or now + SETTLE_WINDOW_MS <= config.expiry:
+        return price
+    left = config.expiry - now
+    total, covered_ms = state.get_twap(market)
+    return max(1, div_down(total + price * left, covered_ms + left))
 
 
 def believe(price: int, prices: PriceState, config: Market) -> tuple[int, PriceState]:

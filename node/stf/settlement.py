@@ -3,11 +3,17 @@ mark.
 
 Insurance stands between: it takes each position at that price, so the order in which accounts are settled does not
 matter, and when the last one is done it holds nothing. Anyone may settle anyone. An account in debt goes to
-``liquidation`` first, which takes it over at the same price.
+``liquidation`` first, which takes it over at the same price: for GRACE_MS after the price was fixed nobody settles, so
+that debts are found while those who won what they lost are still there to share them. (Otherwise a winner who settled
+himself first would leave his own partner's debt to everybody else.)
 """
 
+from typing import Final
+
 from node.stf import accounts, finality, insurance, margin, state
-from node.stf.types import HALTED, NO_INDEX, NO_SUCH_MARKET, SETTLING, Status
+from node.stf.types import HALTED, NO_INDEX, NO_SUCH_MARKET, SETTLING, PriceState, Status
+
+GRACE_MS: Final = 60_000  # L2 time
 
 
 def settle(account: int, market: int) -> Status:
@@ -21,6 +27,8 @@ def settle(account: int, market: int) -> Status:
         return Status.NOT_SETTLING
     if finality.market_status(market, board) == HALTED:
         return Status.MARKET_HALTED
+    if state.get_time() < due_at(state.get_price_state(market)):
+        return Status.NOT_SETTLING
     if state.get_pending(market).lots != 0:
         return Status.MARKET_BUSY
     index = state.find_position(account, market)
@@ -34,3 +42,8 @@ def settle(account: int, market: int) -> Status:
         status = insurance.take_over(account, market, 0)
     accounts.kill_orders(account, market, True)
     return status
+
+
+def due_at(prices: PriceState) -> int:
+    """When positions of a market that settles may be closed, ms: its last update of prices fixed the final one."""
+    return prices.funding_time + GRACE_MS

@@ -94,13 +94,18 @@ def test_publishers_who_walk_the_price_down_in_small_steps_are_held(court: Court
 
 
 def test_nobody_opens_risk_at_a_price_that_waits(court: Court) -> None:
-    """While a jump is a candidate the old mark cannot be used to open; closing stays possible."""
+    """While a jump is a candidate the old mark cannot be used at all: not to open, not to hand a position to a maker
+    who will be in debt, not to withdraw. A median back inside the limit frees it at once."""
     world, mallory, victim = opened(court)
     world.actions(mallory, sell(0, PRICE, 100, 1))
     assert world.actions(victim, buy(0, PRICE, 100, 2)).action_statuses == [0]
     assert world.actions(mallory, sell(0, PRICE + 10, 100, 3)).action_statuses == [0]
     world.price({0: PRICE * 8 // 10})
-    assert world.actions(victim, buy(0, PRICE + 10, 100, 4)).action_statuses == [Status.MARKET_REDUCE_ONLY]
+    for order in (buy(0, PRICE + 10, 100, 4), sell(0, PRICE, 100, 5)):
+        assert world.actions(victim, order).action_statuses == [Status.STALE_PRICE]
+    assert world.withdraw(victim, 1).status == Status.STALE_PRICE
+    world.block(1_000)
+    world.price({0: PRICE})
     assert world.actions(mallory, buy(0, PRICE, 100, 5)).action_statuses == [0]
     assert world.actions(victim, sell(0, PRICE, 100, 6)).action_statuses == [0]
     assert world.engine.ledger.markets[0].open_interest == 0

@@ -13,6 +13,7 @@ from tests.stf.world import address, buy, cancel, sell, sign
 MARKETS = [0, 1, 8, 9, 16, 17, 24, 25]  # two in each board leaf
 HALVES = (MARKETS[:4], MARKETS[4:])  # as many markets as one OraclePrice holds
 PRICE = 600_000
+STALE_MS = 3_600_000  # longer than any market's prices stay fresh here
 TRADERS = 18  # accounts 1 to 18 have eight positions each
 RICH = 10**11
 SEQ_BITS = 30
@@ -44,6 +45,21 @@ def heavy(court: Court) -> DifferentialWorld:
     world.price(prices)
     world.cut()
     return world
+
+
+def risky(world: DifferentialWorld) -> None:
+    """Every feature on that makes a margin check or a price dearer, and all markets stale but market 0."""
+    for market in MARKETS:
+        assert world.configure_risk(
+            market, z=300, sigma_floor=50_000, addon_cap=100_000, vol_sample_ms=1_000, vol_window=1_800_000,
+            basis_cap=5_000, spread_max=2_000, basis_window=300_000, jump_limit=50_000, jump_hold=10_000,
+            reduce_cap=1_000_000).status == 0
+    assert world.configure_chain(
+        anchor_interval=60_000, tau_reduce=10**8, tau_halt=10**9, buffer_ms=60_000, refill=10, horizon_ms=60_000,
+        closeout=500_000, outflow_limit=10**15).status == 0
+    world.block(STALE_MS)
+    world.price({0: PRICE})
+    world.cut()
 
 
 def publication(world: DifferentialWorld, slot: int, markets: list[int], price: int = PRICE) -> bytes:

@@ -171,7 +171,10 @@ class Soup:
         offset = self.prices[market] // 200
         price = self.prices[market] + (-offset if side else offset)
         order = limit(market, side, price, self.rnd.choice((100, 300)), 7, tif=self.rnd.choice((GTC, IOC, FOK)))
-        self.send(self.signed(self.account(), [order]))
+        receipt = self.send(self.signed(self.account(), [order]))
+        if receipt is not None and order.tif == FOK:
+            filled = sum(fill.lots for fill in receipt.fills)
+            assert filled in (0, order.lots) and Status.PENDING not in receipt.action_statuses, "all or nothing"
         for _ in range(self.rnd.randrange(4)):
             self.rnd.choice((self.resume, self.resume, self.trade, self.liquidate, self.publish))()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,7 @@ from node.stf.params import (
     PROOF_VISIT,
     PROOF_WORD,
 )
-from node.stf.types import Action
+from node.stf.types import FOK, Action
 from tests.conftest import PROFILE
 from tests.contracts.test_witness import (
     CALLDATA_GAS,
@@ -43,10 +44,12 @@ from tests.differential.gas import (
     heavy,
     ladder,
     publication,
+    risky,
     sign_list,
     withdrawal,
 )
 from tests.differential.harness import DECODE_MAX, RULES_BASE, Court, Verdict
+from tests.stf.orders import cancel_at, options, trigger
 from tests.stf.world import buy, cancel, cancel_all, configure_market, message
 
 TX_GAS_MAX = 16_777_216  # EIP-7825
@@ -102,6 +105,31 @@ def test_work_is_an_upper_bound_of_gas(world: DifferentialWorld) -> None:
         world.actions(number + 1, cancel_all(0))
     world.cut()
     print(shown("16 dead orders", world.judge(sign_list(world, 17, [buy(0, PRICE + 100, 320)]))))
+
+
+def test_work_bounds_gas_with_every_feature_on(world: DifferentialWorld) -> None:
+    """Add-on, haircuts of stale markets, basis samples, cancel times: what makes checks dearer."""
+    ladder(world)
+    risky(world)
+    stop = trigger(0, 1, 0, PRICE - 500, 10, 7)
+    rows = {
+        "4 prices after long": publication(world, 0, HALVES[0]),
+        "20 orders, resting": sign_list(world, 1, [buy(0, PRICE - 900 - i, 10, 2**31 + i) for i in range(20)]),
+        "20 triggers": sign_list(world, 2, [stop] * 20),
+        "32 dead man's switches": sign_list(world, 3, [cancel_at(world.time + 10**6)] * 32),
+        "32 options": sign_list(world, 4, [options(1)] * 32),
+        "16 fills": sign_list(world, 17, [buy(0, PRICE + 100, 320)]),
+        "16 fills, one by one": sign_list(world, 17, [buy(0, PRICE + 100, 10)] * 16),
+        "fill or kill": sign_list(world, 17, [replace(buy(0, PRICE + 100, 160), tif=FOK)]),
+        "an empty sweep": encoding.write_sweep(0, 1) * 10,
+        "no trigger reached": encoding.write_trigger_fire(0, 1) * 10,
+        "not settling": encoding.write_settle(1, 0) * 10,
+        "a liquidation, refused": encoding.write_liquidate(1, 0) * 10,
+    }
+    for name, chunk in rows.items():
+        verdict = world.judge(chunk)
+        print(shown(name, verdict))
+        assert not verdict.invalid or "no room" in verdict.outcome.reason, name
 
 
 def test_messages_cost_no_more_than_their_work(world: DifferentialWorld) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from node.stf import encoding, margin, state
 from node.stf.params import EXPOSURE_MAX, PREDICT_SLICE_PPM
+from node.stf.settlement import GRACE_MS
 from node.stf.types import FLAG_BUFFERED, HALTED, IOC, OPTIONS, SETTLING, Action, Board, Insurance, Status, Terms
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import shared_court
@@ -550,10 +551,12 @@ def test_a_dated_future_settles_everybody_at_one_price(world: World) -> None:
     trade(world, long, short, 1_000, 1)
     world.actions(long, sell(1, 620_000, 10, 5))
     assert world.run(encoding.write_settle(long, 1)).status == Status.NOT_SETTLING
-    for _ in range(61):
+    for _ in range(60):
         world.block(60_000)
         world.price({1: 610_000})
     assert board(world, 1).status == SETTLING and board(world, 1).mark == 610_000
+    assert world.run(encoding.write_settle(short, 1)).status == Status.NOT_SETTLING, "debts first"
+    world.block(GRACE_MS)
     assert world.run(encoding.write_settle(short, 1)).status == Status.OK
     assert insurance(world, 1).size == -1_000
     assert liquidate(world, long, 1) == Status.NOT_LIQUIDATABLE
@@ -571,17 +574,32 @@ def test_an_account_in_debt_is_taken_over_before_it_settles(world: World) -> Non
     open_market(world, 1)
     world.configure_risk(1, expiry=expiry)
     poor, rich = pair(world, market=1)
-    for _ in range(61):
+    for _ in range(60):
         world.block(60_000)
         world.price({1: 550_000})
     assert board(world, 1).status == SETTLING
     assert equity(world, poor) == -170 * USD
-    assert world.run(encoding.write_settle(poor, 1)).status == Status.INSUFFICIENT_MARGIN
+    assert world.run(encoding.write_settle(rich, 1)).status == Status.NOT_SETTLING, "winners cannot run from it"
     assert liquidate(world, poor, 1) == Status.OK
     assert equity(world, poor) == 0
+    world.block(GRACE_MS)
     assert world.run(encoding.write_settle(rich, 1)).status == Status.OK
     assert equity(world, rich) == 100_000 * USD + 330 * USD, "what the bankrupt had, not what he owed"
     assert (insurance(world, 1).size, insurance(world, 1).cash) == (0, 0)
+    world.cut()
+
+
+def test_a_debt_that_nobody_took_over_in_time_is_not_settled(world: World) -> None:
+    expiry = world.time + 3_600_000
+    open_market(world, 1)
+    world.configure_risk(1, expiry=expiry)
+    poor, _rich = pair(world, market=1)
+    for _ in range(60):
+        world.block(60_000)
+        world.price({1: 550_000})
+    world.block(GRACE_MS)
+    assert world.run(encoding.write_settle(poor, 1)).status == Status.INSUFFICIENT_MARGIN
+    assert liquidate(world, poor, 1) == Status.OK
     world.cut()
 
 

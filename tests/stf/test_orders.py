@@ -113,8 +113,8 @@ def test_a_resting_reduce_only_order_is_clipped_to_what_is_left_of_the_position(
     assert desk.one(desk.alice, sell(0, MARK, 70, 2, tif=IOC)) == Status.OK
     assert desk.position(desk.alice).size == 30
     assert desk.one(desk.bob, buy(0, MARK + 10, 80, 3, tif=IOC)) == Status.OK
-    assert [f.lots for f in desk.last.fills] == [30], "then it is dead, and the same visit chain removes it"
-    assert desk.position(desk.alice) == Position()
+    assert [f.lots for f in desk.last.fills] == [30], "the rest of it goes with the position"
+    assert desk.position(desk.alice) == Position() and not desk.engine.ledger.books[(0, SELL)]
     assert desk.position(desk.bob).size == 30
 
 
@@ -241,6 +241,22 @@ def test_fill_or_kill_counts_a_maker_on_from_its_own_earlier_fills() -> None:
     assert not desk.last.fills
     assert desk.one(desk.alice, buy(0, MARK, 1_000, 3, tif=IOC)) == Status.OK
     assert [f.lots for f in desk.last.fills] == [500], "the same visits as an immediate order makes"
+
+
+def test_fill_or_kill_takes_one_visit_of_each_clipped_order() -> None:
+    """Were the rest of one visited again, the fills would run out of steps, and a part would wait unchecked."""
+    desk = Desk(min_notional=1)
+    clipped = [desk.deposit(f"clipped {number}", 1_000_000_000) for number in range(8)]
+    for account in clipped:
+        desk.long(account, 100)
+        assert desk.one(account, reduce_only(SELL, MARK + 10, 100)) == Status.OK
+        desk.do(desk.maker, buy(0, MARK - 10, 50, 9))
+        assert desk.one(account, sell(0, MARK - 10, 50, 2, tif=IOC)) == Status.OK
+    assert desk.one(desk.alice, fok(BUY, MARK + 10, 401)) == Status.FOK_UNFILLED
+    assert desk.one(desk.alice, fok(BUY, MARK + 10, 400)) == Status.OK
+    assert [f.lots for f in desk.last.fills] == [50] * 8
+    assert desk.run(encoding.write_continue(0)).status == Status.NOT_PENDING
+    assert all(desk.position(account) == Position() for account in clipped)
 
 
 # --- self-trade -------------------------------------------------------------------------------------------------------

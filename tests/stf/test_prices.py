@@ -98,11 +98,21 @@ def test_a_jump_is_believed_once_it_has_held() -> None:
         world.all(10_000)
         assert world.step(1_000, 10_500) == 10_500, "the limit itself is inside"
         assert world.step(1_000, 9_900) == 10_500
-        before = world.board.mark_time
+        assert not world.is_fresh(), "nobody acts at a price that everybody knows is gone"
         assert world.step(9_999, 9_800) == 10_500
-        assert world.board.mark_time == before, "an unconfirmed price lets the mark age"
+        assert not world.is_fresh()
         assert world.step(1, 9_800) == 9_800
+        assert world.is_fresh()
         assert world.status() == OPEN
+
+
+def test_a_jump_that_was_none_leaves_a_fresh_price() -> None:
+    with prices(**JUMPS) as world:
+        world.all(10_000)
+        assert world.step(1_000, 1) == 10_000
+        assert not world.is_fresh()
+        assert world.step(1_000, 10_100) == 10_100
+        assert world.is_fresh()
 
 
 def test_the_first_price_is_no_jump_and_a_limit_of_zero_is_off() -> None:
@@ -339,6 +349,24 @@ def test_a_dated_future_settles_at_the_mean_index_of_its_last_half_hour() -> Non
         assert world.is_fresh(), "a final price does not age"
 
 
+def test_the_mark_of_a_dated_future_runs_into_its_settlement() -> None:
+    """A move at the end counts for the time that is left: nobody is gapped into debt at expiry."""
+    with prices(expiry=START + HOUR, stale_ms=120_000) as world:
+        world.all(100_000)
+        for _ in range(29):
+            world.step(60_000, 100_000)
+        assert world.step(60_000, 110_000) == 110_000, "the window begins: all of it is left"
+        for _ in range(15):
+            world.step(60_000, 110_000)
+        last = world.step(14 * 60_000 + 30_000 - 1, 110_000)
+        for _ in range(3):
+            last = world.step(10_000, 150_000)
+        world.at(START + HOUR)
+        world.publish(0, 150_000)
+        assert world.status() == SETTLING
+        assert abs(world.mark - last) * 1_000 < last, "a third more index in the last half minute: a thousandth at most"
+
+
 def test_only_fresh_time_counts_towards_settlement() -> None:
     with prices(expiry=START + HOUR) as world:
         world.at(START + HOUR - 1_000_000)
@@ -363,9 +391,9 @@ def test_a_settlement_cannot_be_pushed_through_the_book() -> None:
         world.all(100_000)
         world.quote(BUY, 104_000, 1)
         world.quote(SELL, 104_010, 2)
-        for _ in range(9):
-            world.step(10_000, 100_000)
-        assert world.mark > 100_300
+        marks = [world.step(10_000, 100_000) for _ in range(9)]
+        assert max(marks) > 100_100, "the basis counts for the time that is left"
+        assert marks[-1] < max(marks)
         world.at(START + HOUR)
         world.publish(0, 100_000)
         assert world.mark == 100_000

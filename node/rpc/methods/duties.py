@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from node.rpc.methods.reader import Reader
-from node.stf import margin
+from node.stf import margin, settlement
 from node.stf.params import BUFFER_STEP_MS
 from node.stf.state import AccountRow
 from node.stf.types import (
@@ -84,7 +84,7 @@ def account_duty(reader: Reader, account: int, acting: list[int]) -> AccountDuty
         return None
     health = reader.health(row)
     rung = rung_of(reader.ledger.g.chain, row, health, reader.ledger.g.time)
-    settles = [p.market for p in row.positions if p.market in acting and reader.board(p.market).status == SETTLING]
+    settles = [p.market for p in row.positions if p.market in acting and settles_now(reader, p.market)]
     if rung != "debt" and settles:
         return AccountDuty(account, "settle", settles, health.equity, health.maintenance)
     markets = where(reader, row, rung, acting)
@@ -126,6 +126,13 @@ def acts(reader: Reader, market: int) -> bool:
     if row is None or row.pending.lots or not reader.is_fresh(board):
         return False
     return board.status != HALTED and reader.ledger.g.level < LEVEL_HALT
+
+
+def settles_now(reader: Reader, market: int) -> bool:
+    """Whether positions of a market may be closed at its final price."""
+    row = reader.market(market)
+    due = row is not None and reader.ledger.g.time >= settlement.due_at(row.prices)
+    return due and reader.board(market).status == SETTLING
 
 
 def market_duties(reader: Reader) -> Iterator[MarketDuty]:

@@ -162,7 +162,7 @@ class Reads:
         """What a client must know to sign for this rollup."""
         genesis = self._header(0)
         return {
-            "chain_id": self._node.chain_id, "rollup": self._node.rollup, "rules_version": 1,
+            "chain_id": self._node.chain_id, "rollup": self._node.rollup, "rules_version": commitments.RULES_VERSION,
             "genesis_hash": hex_of(header_hash(genesis)),
             "domain": {"name": "Anchorline", "version": "1", "chainId": self._node.chain_id,
                        "verifyingContract": self._node.rollup},
