@@ -21,6 +21,7 @@ from node.errors import Temporary
 from node.l1 import bindings
 from node.l1.client import L1Client
 from node.metrics import Metrics
+from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
 from node.rpc.methods.reads import Node, Reads
 from node.rpc.server import Registry, serve_metrics, serve_rpc
@@ -129,6 +130,7 @@ async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.Tas
 async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
     registry = Registry(f"Anchorline {verifier.node.role}", CLIENT_VERSION, verifier.metrics)
     Reads(verifier.node).register(registry)
+    Explain(verifier.node).register(registry)
     Eth(verifier.node).register(registry)
     config = verifier.config.rpc
 

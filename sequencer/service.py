@@ -29,6 +29,7 @@ from node.l1.journal import FileJournal
 from node.l1.keys import Signer
 from node.l1.sender import SenderConfig, TxSender, open_sender
 from node.metrics import Metrics
+from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
 from node.rpc.methods.reads import Heads as L2Heads
 from node.rpc.methods.reads import Node, Reads
@@ -282,6 +283,7 @@ class Service:
             "sequencer", core.chain, core.builder.engine, self.config.l1.rollup, int(self.params[8]), self.heads,
             extra=lambda: dict(extra))
         Reads(node).register(registry)
+        Explain(node).register(registry)
         Eth(node).register(registry)
         Submissions(core.ingress, core.chain).register(registry)
         hub = Hub(self.metrics)

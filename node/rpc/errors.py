@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Final
 
+from node.rpc.statuses import sentence
 from node.stf.types import Status
 from node.transport import (
     INTERNAL_ERROR,
@@ -186,6 +187,6 @@ def kind_of_status(status: Status) -> ErrorKind:
     return _KIND_BY_STATUS.get(status.name, ErrorKind.OperationRejected)
 
 
-def fail_status(status: Status, message: str, **details: Any) -> RpcError:
-    """The error for a transaction that the rules refuse; `reason` is the status's name."""
-    return fail(kind_of_status(status), message, reason=status.name, **details)
+def fail_status(status: Status, message: str = "", **details: Any) -> RpcError:
+    """The error for a transaction that the rules refuse; `reason` is the status's name, which the message explains."""
+    return fail(kind_of_status(status), message or sentence(status.name), reason=status.name, **details)

@@ -14,7 +14,9 @@ from node.rpc.errors import ErrorKind, fail
 from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
 from node.rpc.methods.reader import Reader
+from node.rpc.methods.withdrawals import created_withdrawal
 from node.rpc.server import Registry
+from node.rpc.statuses import notable
 from node.stf import commitments, state, types, witness
 from node.stf.engine import Engine
 from node.stf.state import AccountRow
@@ -80,6 +82,7 @@ def receipt_info(node: Node, found: StoredTransaction) -> shapes.ReceiptInfo:
     return shapes.ReceiptInfo(
         found.receipt.position, hex_of(found.hash), *outcome(found.receipt), found.receipt.time, found.block,
         node.head_of(found.block), None if batch is None else batch.number,
+        notable([found.receipt.status, *found.receipt.action_statuses]), created_withdrawal(node.chain, found),
     )
 
 
@@ -228,7 +231,7 @@ class Reads:
     # --- history ------------------------------------------------------------------------------------------------------
 
     def receipt(self, id: Count | Hash32) -> shapes.ReceiptInfo:
-        """A transaction's receipt by position or hash, and how settled it is."""
+        """A transaction's receipt by position or hash: statuses in words, how settled it is, what it withdrew."""
         chain = self._node.chain
         position = chain.position_of(bytes_of(id)) if isinstance(id, str) else id
         found = None if position is None else chain.transaction(position)

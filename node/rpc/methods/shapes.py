@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from node.rpc.statuses import StatusInfo
+
 
 class HeadInfo(msgspec.Struct):
     number: int
@@ -112,6 +114,10 @@ class ReceiptInfo(msgspec.Struct):
     block: int
     head: str
     batch: int | None
+    notes: list[StatusInfo] = []
+    """Every status of it that is not OK, in words."""
+    withdrawal: int | None = None
+    """What it created to be paid on L1: the id that al_withdrawalProof takes."""
 
 
 class ChunkInfo(msgspec.Struct):

@@ -1,0 +1,276 @@
+"""What decided: the conditions that a status stands for, with the numbers of the moment before.
+
+The conditions are those of node/stf (book, accounts, liquidation); a refused action shows the one that failed, an
+accepted one those that held. Where the rules judge an account with the order counted as open, so does this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy, deepcopy
+from dataclasses import dataclass
+from typing import Final
+
+from node.rpc.explain.decode import Intent
+from node.rpc.explain.lines import Line, condition, line
+from node.rpc.explain.statement import Statement, account_statement, row_statement
+from node.rpc.methods.reader import Reader
+from node.stf import accounts
+from node.stf.params import (
+    EXPIRY_AHEAD_MS,
+    LIQUIDATION_SLICE_PPM,
+    NONCE_AHEAD_MS,
+    OPEN_ORDERS_MAX,
+    POSITIONS_MAX,
+    PPM,
+    REST_FEE,
+)
+from node.stf.state import AccountRow, MarketRow
+from node.stf.types import BUY, LIQUIDATE, PLACE, WITHDRAW, Action, Board, Key, Position, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An action, or a transaction without actions, before it ran. ``market`` is the one it names."""
+
+    reader: Reader
+    intent: Intent
+    action: Action | None
+    market: int
+
+    @property
+    def row(self) -> AccountRow | None:
+        return self.reader.account(self.intent.account)
+
+    @property
+    def board(self) -> Board:
+        return self.reader.board(self.market)
+
+    @property
+    def config(self) -> MarketRow | None:
+        return self.reader.market(self.market)
+
+    @property
+    def now(self) -> int:
+        return self.intent.time
+
+    def position(self) -> Position:
+        """The account's position in the market; an empty one where it has none."""
+        row = self.row
+        found = [p for p in row.positions if p.market == self.market] if row is not None else []
+        return found[0] if found else Position(market=self.market, funding=self.board.funding)
+
+
+def why(case: Case, status: Status) -> list[Line]:
+    """The decisive conditions of a status."""
+    if status == Status.OK or status == Status.PENDING:
+        return _accepted(case)
+    found = _REASONS.get(status.name)
+    return found(case) if found is not None else []
+
+
+def counted_open(case: Case) -> Statement | None:
+    """The account with the whole order counted as open, as the rules judge it; None if that is not how."""
+    action, row = case.action, case.row
+    if action is None or action.op != PLACE or row is None:
+        return None
+    row = deepcopy(row)
+    found = [p for p in row.positions if p.market == case.market]
+    if not found:
+        row.positions.append(copy(case.position()))
+        found = row.positions[-1:]
+    board = case.board
+    accounts.add_open(found[0], action.side, action.lots, action.price * action.lots * board.tick_value)
+    return row_statement(case.reader, case.intent.account, row)
+
+
+def _accepted(case: Case) -> list[Line]:
+    if case.action is not None:
+        return [*_band(case), *_margin(case)] if case.action.op == PLACE else []
+    if case.intent.kind == WITHDRAW:
+        return _free(case)
+    return _liquidation(case) if case.intent.kind == LIQUIDATE else []
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+def _fresh(case: Case) -> list[Line]:
+    """Of the market that is named; of all positions where the whole account is judged."""
+    markets = [case.market]
+    if case.intent.kind == WITHDRAW and case.row is not None:
+        markets = [p.market for p in case.row.positions if p.size]
+    return [
+        condition(f"market {market} has a fresh price", "mark_time + stale_ms >= now", mark_time=board.mark_time,
+                  stale_ms=board.stale_ms, now=case.now)
+        for market in markets for board in (case.reader.board(market),)]
+
+
+def _band(case: Case) -> list[Line]:
+    assert case.action is not None, "orders have bands"
+    board, row = case.board, case.config
+    if row is None:
+        return []
+    formula = f"price * {PPM} <= mark * ({PPM} + band)"
+    if case.action.side != BUY:
+        formula = f"price * {PPM} >= mark * ({PPM} - band)"
+    return [condition("the limit is inside the band", formula, price=case.action.price, mark=board.mark,
+                      band=row.config.band)]
+
+
+def _least(case: Case) -> list[Line]:
+    assert case.action is not None and case.config is not None, "a market judged the order"
+    return [condition(
+        "the order is large enough", "price * lots * tick_value >= min_notional", price=case.action.price,
+        lots=case.action.lots, tick_value=case.board.tick_value, min_notional=case.config.config.min_notional)]
+
+
+def _margin(case: Case) -> list[Line]:
+    opened = counted_open(case)
+    if opened is None:
+        return []
+    return [
+        _named(opened, "equity", "equity"), _named(opened, "initial margin", "initial margin with the order open"),
+        condition("margin covers the order", "equity >= initial + rest_fee", equity=opened.equity,
+                  initial=opened.initial, rest_fee=REST_FEE)]
+
+
+def _named(statement: Statement, name: str, shown: str) -> Line:
+    found = next(each for each in statement.lines if each.name == name)
+    return Line(shown, found.formula, found.numbers, found.value, found.unit)
+
+
+def _cap(case: Case) -> list[Line]:
+    row, action, position = case.config, case.action, case.position()
+    if row is None or action is None:
+        return []
+    buys, sells = position.buy_lots, position.sell_lots
+    exposure = f"max(abs(size + buys{' + lots' * (action.side == BUY)}), abs(size - sells{' - lots' * (action.side != BUY)}))"
+    return [
+        condition("the order is within the cap", "lots <= oi_cap", lots=action.lots, oi_cap=row.config.oi_cap),
+        condition("the account's exposure is within the cap", f"{exposure} <= oi_cap", size=position.size, buys=buys,
+                  sells=sells, lots=action.lots, oi_cap=row.config.oi_cap),
+        condition("open interest stays within the cap", "open_interest + lots <= oi_cap",
+                  open_interest=row.open_interest, lots=action.lots, oi_cap=row.config.oi_cap)]
+
+
+def _count_orders(case: Case) -> list[Line]:
+    row = case.row
+    return [] if row is None else [condition(
+        "the account may rest another order", f"open_orders < {OPEN_ORDERS_MAX}", open_orders=row.open_orders)]
+
+
+def _count_positions(case: Case) -> list[Line]:
+    row = case.row
+    return [] if row is None else [condition(
+        "the account may trade in another market", f"markets < {POSITIONS_MAX}", markets=len(row.positions))]
+
+
+def _crosses(case: Case) -> list[Line]:
+    action = case.action
+    best = next(case.reader.side(case.market, 1 - action.side), None) if action is not None else None
+    if action is None or best is None:
+        return []
+    formula = "price < best_ask" if action.side == BUY else "price > best_bid"
+    return [condition("the order would rest", formula, price=action.price, best_ask=best[0], best_bid=best[0])]
+
+
+def _good_till(case: Case) -> list[Line]:
+    assert case.action is not None, "orders have good-till times"
+    return [condition("the order is still good", "expiry >= now", expiry=case.action.expiry, now=case.now)]
+
+
+def _reduces(case: Case) -> list[Line]:
+    action, position = case.action, case.position()
+    if action is None:
+        return []
+    same = position.buy_lots if action.side == BUY else position.sell_lots
+    opposite = "size < 0" if action.side == BUY else "size > 0"
+    return [condition("the position is on the other side", opposite, size=position.size),
+            condition("the order can only reduce it", "lots + resting <= abs(size)", lots=action.lots, resting=same,
+                      size=position.size)]
+
+
+# --- the envelope, when a transaction was forced through L1 ------------------------------------------------------------
+
+
+def _key(case: Case) -> Key | None:
+    row = case.row
+    return row.keys[case.intent.slot] if row is not None and case.intent.slot < len(row.keys) else None
+
+
+def _account_exists(case: Case) -> list[Line]:
+    next_account = case.reader.ledger.g.next_account
+    return [condition("the account exists", "account < next_account", account=case.intent.account,
+                      next_account=next_account)]
+
+
+def _key_lives(case: Case) -> list[Line]:
+    key = _key(case)
+    return [] if key is None else [condition("the key lives", "expiry >= now", expiry=key.expiry, now=case.now)]
+
+
+def _lives(case: Case) -> list[Line]:
+    return [condition("the signature lives", "expiry >= now", expiry=case.intent.expiry, now=case.now)]
+
+
+def _not_too_far(case: Case) -> list[Line]:
+    return [condition("the expiry is near enough", f"expiry <= now + {EXPIRY_AHEAD_MS}", expiry=case.intent.expiry,
+                      now=case.now)]
+
+
+def _nonce_near(case: Case) -> list[Line]:
+    return [condition("the nonce is near enough", f"nonce <= now + {NONCE_AHEAD_MS}", nonce=case.intent.nonce,
+                      now=case.now)]
+
+
+def _nonce_window(case: Case) -> list[Line]:
+    key = _key(case)
+    return [] if key is None else [condition(
+        "the nonce is in the window", "highest - nonce < 64", highest=key.nonce_high, nonce=case.intent.nonce)]
+
+
+# --- the other kinds --------------------------------------------------------------------------------------------------
+
+
+def _free(case: Case) -> list[Line]:
+    found = account_statement(case.reader, case.intent.account)
+    if found is None:
+        return []
+    return [condition("enough is free", "amount <= equity - initial - profit", amount=case.intent.amount,
+                      equity=found.equity, initial=found.initial, profit=found.profit)]
+
+
+def _liquidation(case: Case) -> list[Line]:
+    found = account_statement(case.reader, case.intent.account)
+    if found is None:
+        return []
+    lines = [condition("equity is under maintenance", "equity < maintenance", equity=found.equity,
+                       maintenance=found.maintenance)]
+    row, size, board = case.config, case.position().size, case.board
+    if lines[0].value and row is not None and size:
+        lines.append(_slice(size, board, row))
+        lines.append(_limit(size, board, row))
+    return lines
+
+
+def _slice(size: int, board: Board, row: MarketRow) -> Line:
+    least = row.config.min_notional
+    if abs(size) * board.mark * board.tick_value <= 4 * least:
+        return line("lots to close: all of a small position", "abs(size)", "lots", size=size)
+    return line("lots to close", f"div_up(abs(size) * {LIQUIDATION_SLICE_PPM}, {PPM})", "lots", size=size)
+
+
+def _limit(size: int, board: Board, row: MarketRow) -> Line:
+    formula = f"max(1, div_up(mark * ({PPM} - band), {PPM}))" if size > 0 else f"div_down(mark * ({PPM} + band), {PPM})"
+    return line("worst price accepted", formula, "ticks", mark=board.mark, band=row.config.band)
+
+
+_REASONS: Final[dict[str, Callable[[Case], list[Line]]]] = {
+    "STALE_PRICE": _fresh, "PRICE_BAND": _band, "MIN_NOTIONAL": _least, "INSUFFICIENT_MARGIN": _margin,
+    "OI_CAP": _cap, "TOO_MANY_ORDERS": _count_orders, "TOO_MANY_POSITIONS": _count_positions,
+    "WOULD_CROSS": _crosses, "ORDER_EXPIRED": _good_till, "MARKET_REDUCE_ONLY": _reduces,
+    "NO_ACCOUNT": _account_exists, "KEY_EXPIRED": _key_lives, "EXPIRED": _lives, "EXPIRY_TOO_FAR": _not_too_far,
+    "NONCE_TOO_NEW": _nonce_near, "NONCE_TOO_OLD": _nonce_window, "INSUFFICIENT_FREE": _free,
+    "NOT_LIQUIDATABLE": _liquidation, "NO_LIQUIDITY": _liquidation,
+}

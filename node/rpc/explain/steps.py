@@ -1,0 +1,234 @@
+"""What a transaction did, step by step: one step for each action of a list, one for everything else.
+
+A step tells the decisive conditions, the fills with what each moved, and the statement of every account involved before
+and after. Statements between two actions of one list come from executing the list up to there, again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+
+import msgspec
+import trio
+
+from node.rpc.explain.decode import Intent, describe_action, describe_intent
+from node.rpc.explain.lines import Line, line
+from node.rpc.explain.reasons import Case, counted_open, why
+from node.rpc.explain.replay import Scene
+from node.rpc.explain.statement import Statement, account_statement
+from node.rpc.fields import hex_of
+from node.rpc.methods import shapes
+from node.rpc.methods.reader import Reader
+from node.rpc.methods.reads import fill_info
+from node.rpc.statuses import StatusInfo, describe_status
+from node.stf import accounts, types
+from node.stf.params import PPM
+from node.stf.state import Source, account_key
+from node.stf.types import BUY, Action, Fill, Position, Status
+
+
+class FillStep(msgspec.Struct):
+    """One match: what the two sides agreed on, and what it moved."""
+
+    fill: shapes.FillInfo
+    lines: list[Line]
+
+
+class AccountStep(msgspec.Struct):
+    """An account around a step, with its leaf. None: it does not exist then. ``role``: taker, maker, owner, liquidated."""
+
+    account: int
+    role: str
+    before: Statement | None
+    after: Statement | None
+    leaf_before: str
+    leaf_after: str
+
+
+class MarkStep(msgspec.Struct):
+    """A market's mark around a step, ticks."""
+
+    market: int
+    status: str
+    before: int
+    after: int
+    time_before: int
+    time_after: int
+
+
+class Step(msgspec.Struct):
+    """``index`` is the action's place in its list, None for what is no list."""
+
+    index: int | None
+    what: str
+    status: StatusInfo
+    lines: list[Line]
+    fills: list[FillStep]
+    accounts: list[AccountStep]
+    counted_open: Statement | None = None
+    """The account with the whole order counted as open, which is how it was judged."""
+    marks: list[MarkStep] = []
+
+
+async def steps_of(scene: Scene, intent: Intent, chosen: int | None) -> list[Step]:
+    """All steps of a scene, or the one of the chosen action."""
+    receipt = scene.stored.receipt
+    if intent.kind != types.ACTIONS or not _is_list(scene, intent):
+        return [_whole(scene, intent, receipt.status, receipt.fills)]
+    found: list[Step] = []
+    indexes = range(len(intent.actions)) if chosen is None else [chosen]
+    done: int | None = None
+    before: Source = scene.before
+    fills_before = 0
+    for index in indexes:
+        if done != index:
+            before, fills, _statuses = scene.act(intent.account, intent.actions[:index], intent.time)
+            fills_before = len(fills)
+        after, fills, statuses = scene.act(intent.account, intent.actions[: index + 1], intent.time)
+        found.append(_action(scene, intent, index, before, after, statuses[-1], fills[fills_before:]))
+        before, fills_before, done = after, len(fills), index + 1
+        await trio.lowlevel.checkpoint()
+    return found
+
+
+def _is_list(scene: Scene, intent: Intent) -> bool:
+    """Whether the list was executed: one whose envelope fails has no actions that did anything."""
+    return scene.stored.receipt.status == Status.OK and bool(intent.actions)
+
+
+def _action(
+    scene: Scene, intent: Intent, index: int, before: Source, after: Source, status: Status, fills: list[Fill]
+) -> Step:
+    action: Action = intent.actions[index]
+    early, late = scene.reader(before), scene.reader(after)
+    case = Case(early, intent, action, action.market)
+    opened = counted_open(case) if action.op == types.PLACE and early.board(action.market).status else None
+    return Step(
+        index, describe_action(action), describe_status(status.name), why(case, status),
+        _fills(early, fills), _accounts(early, late, {intent.account: "owner"}, fills), opened)
+
+
+def _whole(scene: Scene, intent: Intent, status: Status, fills: list[Fill]) -> Step:
+    early, late = scene.reader(scene.before), scene.reader(scene.after)
+    case = Case(early, intent, None, intent.market)
+    lines = why(case, status)
+    roles = _roles(intent, early, late)
+    if intent.kind == types.LIQUIDATE and fills:
+        lines += _penalty(case, early, late, fills)
+    if intent.message_kind == types.DEPOSIT and status == Status.OK and intent.amount:
+        lines.append(line("credited", "amount", amount=intent.amount))
+    step = Step(None, describe_intent(intent), describe_status(status.name), lines, _fills(early, fills),
+                _accounts(early, late, roles, fills))
+    if intent.kind == types.ORACLE_PRICE:
+        step.marks = _marks(early, late, intent, scene.stored.receipt.action_statuses)
+    return step
+
+
+def _roles(intent: Intent, early: Reader, late: Reader) -> dict[int, str]:
+    """Accounts that a transaction without a list is about."""
+    if intent.message_kind == types.DEPOSIT:
+        opened = late.ledger.g.next_account - 1
+        return {intent.account if opened < early.ledger.g.next_account else opened: "owner"}
+    if intent.kind == types.LIQUIDATE:
+        return {intent.account: "liquidated"}
+    if intent.kind == types.RESUME:
+        row = early.market(intent.market) if early.board(intent.market).status else None
+        return {row.pending.account: "owner"} if row is not None and row.pending.lots else {}
+    return {intent.account: "owner"} if intent.account else {}
+
+
+def _accounts(early: Reader, late: Reader, roles: dict[int, str], fills: Iterable[Fill]) -> list[AccountStep]:
+    roles = dict(roles)
+    for fill in fills:
+        if roles.get(fill.taker, "owner") == "owner":
+            roles[fill.taker] = "taker"
+        roles.setdefault(fill.maker, "maker")
+    found = [AccountStep(account, role, account_statement(early, account), account_statement(late, account),
+                         _leaf(early, account), _leaf(late, account)) for account, role in roles.items()]
+    return [each for each in found if each.before is not None or each.after is not None]
+
+
+def _leaf(reader: Reader, account: int) -> str:
+    return hex_of(reader.ledger.source.get(account_key(account)) or b"")
+
+
+# --- fills ------------------------------------------------------------------------------------------------------------
+
+
+def _fills(early: Reader, fills: Sequence[Fill]) -> list[FillStep]:
+    """The fills in order; positions are followed from one to the next."""
+    positions: dict[tuple[int, int], Position] = {}
+    found: list[FillStep] = []
+    for fill in fills:
+        board = early.board(fill.market)
+        lines = [line("notional", "lots * price * tick_value", lots=fill.lots, price=fill.price,
+                      tick_value=board.tick_value)]
+        for role, account, side, fee in (
+            ("taker", fill.taker, fill.taker_side, fill.taker_fee),
+            ("maker", fill.maker, 1 - fill.taker_side, fill.maker_fee),
+        ):
+            position = positions.setdefault((account, fill.market), _position(early, account, fill.market))
+            lines += _side(role, position, fill, fill.lots if side == BUY else -fill.lots, board.tick_value)
+            lines.append(_fee(early, role, fill, fee, lines[0]))
+        found.append(FillStep(fill_info(fill), lines))
+    return found
+
+
+def _position(early: Reader, account: int, market: int) -> Position:
+    row = early.account(account)
+    for position in row.positions if row is not None else ():
+        if position.market == market:
+            return accounts.settle(copy(position), early.board(market).funding)
+    return Position(market=market)
+
+
+def _side(role: str, position: Position, fill: Fill, lots: int, tick_value: int) -> list[Line]:
+    """What one side of a fill realizes (accounts.fill): only closing does. Moves the position on."""
+    size, cost = position.size, position.cost
+    _moved, realized = accounts.fill(position, lots, fill.price, tick_value)
+    if size == 0 or (size > 0) == (lots > 0):
+        return [line(f"{role}'s size", "size + lots", "lots", size=size, lots=lots)]
+    if abs(lots) <= abs(size):
+        formula = "-lots * price * tick_value - div_toward_zero(cost * abs(lots), abs(size))"
+    else:
+        formula = "size * price * tick_value - cost"
+    shown = line(f"{role}'s realized profit", formula, lots=lots, price=fill.price, tick_value=tick_value, cost=cost,
+                 size=size)
+    assert shown.value == realized, "the formula is accounts.fill's"
+    return [line(f"{role}'s size", "size + lots", "lots", size=size, lots=lots), shown]
+
+
+def _fee(early: Reader, role: str, fill: Fill, fee: int, notional: Line) -> Line:
+    row = early.market(fill.market)
+    assert row is not None, "a market that fills has a leaf"
+    rate = row.config.taker_fee if role == "taker" else row.config.maker_fee
+    shown = line(f"{role}'s fee", f"div_up(notional * fee_ppm, {PPM})", notional=notional.value, fee_ppm=rate)
+    return shown if shown.value == fee else line(f"{role}'s fee: none, a liquidation pays a penalty instead", "0")
+
+
+def _penalty(case: Case, early: Reader, late: Reader, fills: Sequence[Fill]) -> list[Line]:
+    """What a liquidation paid to insurance, and its bound: no more than keeps E' * M >= E * M'."""
+    market = case.market
+    before, after = early.market(market), late.market(market)
+    first = account_statement(early, case.intent.account)
+    last = account_statement(late, case.intent.account)
+    assert before is not None and after is not None and first is not None and last is not None, "it was liquidated"
+    paid = after.insurance - before.insurance
+    filled = sum(fill.lots * fill.price * early.board(market).tick_value for fill in fills)
+    return [
+        line("penalty at the full rate", f"div_up(filled * penalty_ppm, {PPM})", filled=filled,
+             penalty_ppm=before.config.penalty),
+        line("penalty paid: capped by what the account can lose without covering maintenance worse",
+             "insurance_after - insurance_before", insurance_after=after.insurance, insurance_before=before.insurance),
+        line("equity that keeps maintenance covered as before", "div_up(E * M_after, M)", E=first.equity,
+             M_after=last.maintenance, M=first.maintenance),
+        line("equity left", "E_after_fills - penalty", E_after_fills=last.equity + paid, penalty=paid)]
+
+
+def _marks(early: Reader, late: Reader, intent: Intent, statuses: Sequence[Status]) -> list[MarkStep]:
+    found: list[MarkStep] = []
+    for (market, _price), status in zip(intent.prices, statuses, strict=False):
+        old, new = early.board(market), late.board(market)
+        found.append(MarkStep(market, status.name, old.mark, new.mark, old.mark_time, new.mark_time))
+    return found
