@@ -28,6 +28,7 @@ from node.rpc.server import Registry, serve_metrics, serve_rpc
 from node.stf import encoding
 from node.storage.kv import open_kv
 from node.transport import Bound
+from node.units import parse_markets
 
 log = structlog.get_logger("verifier")
 
@@ -106,7 +107,8 @@ def _assemble(
         chain, client, contract.address, start_block=config.l1.start_block, confirmations=config.l1.confirmations,
         on_dispute=on_dispute,
     )
-    node = Node(role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id)
+    node = Node(
+        role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id, units=parse_markets(config.rpc.markets))
     verifier = Verifier(config, client, contract, chain, pipeline, node, Metrics(role, CLIENT_VERSION))
     node.extra = lambda: status_extra(verifier)
     refresh(verifier, l1_time=0)

@@ -52,7 +52,7 @@ async def test_from_deposit_to_payment(tmp_path: Path) -> None:
         row = await shell.json("account")
         assert row["collateral"] == 6_000 * 10**6 - 10_000 and [o["client_id"] for o in row["orders"]] == [77]
         shown = await shell.run("account", str(account))
-        assert b"order 77: market 0  sell 50 at 600,100" in shown.stdout
+        assert b"order 77: market 0  sell 50 lots at 600,100 ticks" in shown.stdout
         await raw.price()
         refused = await shell.run("order", "buy", "1000000", "600000")
         assert refused.returncode == 1 and b"INSUFFICIENT_MARGIN" in refused.stderr

@@ -21,6 +21,7 @@ from node.stf import commitments, state, types, witness
 from node.stf.engine import Engine
 from node.stf.state import AccountRow
 from node.stf.types import BUY, SELL, Board, Fill, Receipt, Status
+from node.units import MarketUnits
 
 Head = Literal["unsafe", "safe", "finalized"]
 Depth = Annotated[int, Meta(ge=1, le=500)]
@@ -52,7 +53,7 @@ class Node:
     rollup: str
     chain_id: int
     heads: Heads = field(default_factory=Heads)
-    symbols: dict[int, str] = field(default_factory=dict)
+    units: dict[int, MarketUnits] = field(default_factory=dict)
     extra: Callable[[], dict[str, Any]] = dict
 
     def head_of(self, block: int) -> Head:
@@ -209,9 +210,13 @@ class Reads:
     def _market(self, reader: Reader, market: int, board: Board) -> shapes.MarketInfo:
         row = reader.market(market)
         assert row is not None, "a market with a board entry has a leaf"
-        config = row.config
+        config, units = row.config, self._node.units.get(market)
+        human = ("", "", "")
+        if units is not None and units.fits(board.tick_value):
+            human = (f"{units.tick:f}", f"{units.lot:f}", units.price(board.mark))
         return shapes.MarketInfo(
-            market=market, symbol=self._node.symbols.get(market, f"M{market}"), status=MARKET_STATUS[board.status],
+            market=market, symbol=f"M{market}" if units is None else units.symbol, tick=human[0], lot=human[1],
+            price=human[2], status=MARKET_STATUS[board.status],
             tick_value=board.tick_value, mark=board.mark, mark_time=board.mark_time, fresh=reader.is_fresh(board),
             open_interest=row.open_interest, oi_cap=config.oi_cap, min_notional=config.min_notional,
             taker_fee_ppm=config.taker_fee, maker_fee_ppm=config.maker_fee, maintenance_ppm=board.mm_base,

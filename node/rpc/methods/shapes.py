@@ -80,6 +80,11 @@ class MarketInfo(msgspec.Struct):
     insurance: int
     pending: bool
     next_seq: int
+    tick: str = ""
+    """Dollars a tick and units of the underlying a lot, as decimals; empty where the node was not told."""
+    lot: str = ""
+    price: str = ""
+    """The mark in dollars."""
 
 
 class BookInfo(msgspec.Struct):
