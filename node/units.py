@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-_ENTRY: Final = re.compile(r"(?P<market>\d{1,3})=(?P<symbol>[A-Za-z][A-Za-z0-9./_-]{0,23}):(?P<tick>[^:]+):(?P<lot>[^:]+)")
+_ENTRY: Final = re.compile(
+    r"(?P<market>\d{1,3})=(?P<symbol>[A-Za-z][A-Za-z0-9./_-]{0,23}):(?P<tick>[^:]+):(?P<lot>[^:]+)")
 _DECIMAL: Final = re.compile(r"\d{1,12}(\.\d{1,12})?")
 
 

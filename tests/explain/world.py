@@ -1,4 +1,4 @@
-"""A history worth explaining, derived from an L1: refusals of every kind, fills, a deposit, a withdrawal, a liquidation."""
+"""A history worth explaining, derived from an L1: refusals, fills, deposits, withdrawals, a liquidation."""
 
 from __future__ import annotations
 
