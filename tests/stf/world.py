@@ -1,6 +1,6 @@
 """A small world for tests of the rules: keys, a leaf store, an inbox, and chunks built from signed transactions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
@@ -8,7 +8,20 @@ from eth_hash.auto import keccak
 from node.stf import encoding
 from node.stf.engine import ChunkResult, Engine, genesis_leaves
 from node.stf.transition import InvalidChunk
-from node.stf.types import BUY, CANCEL, CANCEL_ALL, GTC, PLACE, Action, Receipt
+from node.stf.types import (
+    ADMIN,
+    ANCHOR_NOTICE,
+    BUY,
+    CANCEL,
+    CANCEL_ALL,
+    DEPOSIT,
+    GTC,
+    PLACE,
+    ROLLBACK_NOTICE,
+    Action,
+    Receipt,
+)
+from tests.stf import messages
 
 DOMAIN = encoding.domain_separator(901, 0x1234)
 
@@ -119,6 +132,7 @@ class World:
         self.chunks: list[bytes] = []
         self.results: list[ChunkResult] = []
         self._open = bytearray()
+        self.observers: list[Callable[[bytes, Receipt], None]] = []  # told of every executed transaction
         self.publishers = [private_key(f"publisher {i}") for i in range(3)]
         self.engine.begin_chunk()
 
@@ -143,8 +157,14 @@ class World:
                 raise
             self.cut()
             receipt = self.engine.execute(transaction)
-        self._open += transaction
+        self.executed(transaction, receipt)
         return receipt
+
+    def executed(self, transaction: bytes, receipt: Receipt) -> None:
+        """Note a transaction that the engine has executed as the open chunk's last."""
+        self._open += transaction
+        for observer in self.observers:
+            observer(transaction, receipt)
 
     def cut(self) -> None:
         """End the open chunk."""
@@ -169,6 +189,23 @@ class World:
         for slot, key in enumerate(self.publishers):
             body = b"\x02" + market.to_bytes(2, "big") + bytes((slot,)) + address(key).to_bytes(20, "big")
             assert self.deliver(6, body).status == 0
+
+    def configure_risk(self, market: int, **parameters: int) -> Receipt:
+        """Replace a market's risk parameters; what is not named is off."""
+        return self.deliver(ADMIN, messages.configure_risk(market, **parameters))
+
+    def configure_chain(self, **parameters: int) -> Receipt:
+        """Replace the chain's parameters; what is not named is off."""
+        return self.deliver(ADMIN, messages.configure_chain(**parameters))
+
+    def donate(self, market: int, amount: int) -> Receipt:
+        """Deposit into a market's insurance."""
+        return self.deliver(DEPOSIT, messages.donation(market, amount))
+
+    def anchor(self, time: int | None = None, *, rollback: bool = False) -> Receipt:
+        """Let L1 say that L2 time up to ``time`` (default: now) is anchored."""
+        kind = ROLLBACK_NOTICE if rollback else ANCHOR_NOTICE
+        return self.deliver(kind, messages.notice(1, self.time if time is None else time))
 
     def deposit(self, name: str, amount: int) -> int:
         """Open an account for a named key; returns its id."""
