@@ -208,7 +208,7 @@ def sub_open(position: Position, side: int, lots: int, notional: int) -> Positio
 
 
 def fill(position: Position, lots: int, price: int, board: Board) -> tuple[Position, int]:
-    """Trade ``lots`` (signed, + buys) of a settled position at a price; a side that it enters charges losses from now on.
+    """Trade ``lots`` (signed, + buys) of a settled position at a price; a side it enters charges losses from now on.
 
     Returns the position and the realized profit, micro-USD, signed.
     """

@@ -6,14 +6,15 @@ Insurance is cash, and a position that nets what it took over. A takeover moves 
     insurance   size += s, cost += s * p * t,  opposite lots close against each other into cash
 
 so equity of neither changes and no price is anybody's choice. Then insurance pays the market's share D of the account's
-debt. What its own equity at the mark lacks of that, R = max(0, D - max(0, equity)), all accounts on the other side share by
-the lot, through their side's loss index L:
+debt. What its own equity at the mark lacks of that, R = max(0, D - max(0, equity)), all accounts on the other side
+share by the lot, through their side's loss index L:
 
-    l = div_up(R, lots),   L += l,   cash += l * lots              lots: accounts' lots of the other side, not insurance's
+    l = div_up(R, lots),   L += l,   cash += l * lots       lots: of the other side, insurance's own not counted
 
-The surplus l * lots - R < lots micro-USD stays with insurance; with nobody on the other side insurance goes negative. The
-winners of the same move pay at most what they won by it ("socialised loss" of BitMEX and others before auto-deleveraging,
-here exact and without rebates). An index that would pass its bound changes nothing and halts its market.
+The surplus, less than one micro-USD a lot, stays with insurance; with nobody on the other side insurance goes negative.
+(The "socialised loss" of venues before auto-deleveraging, at the moment it arises, exact and by the lot: nobody's
+position is closed for him, and who has left before owes nothing.) An index that would pass its bound changes nothing
+and halts its market.
 
 Insurance's position is worked off by immediate orders near the mark; its market is reduce-only until it is gone.
 """

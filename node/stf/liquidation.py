@@ -5,28 +5,30 @@ With equity E, maintenance M and close-out C = c * M (``margin``):
 | where | what a call does |
 |---|---|
 | E >= M | ends the latency buffer (it refills); an account that opted in is reduced early when threatened |
-| C <= E < M, buffer left | *buffered*: kills orders that could add risk, uses the buffer up; threatened accounts are reduced early |
+| C <= E < M, buffer left | *buffered*: kills orders that could add risk; reduces early who is threatened |
 | E < C, or buffer used up | *hard*: closes a slice against the book, for a penalty |
 | E < 0 at last marks | *takeover*: insurance takes the position at the mark and pays its share of the debt |
 
-**Buffer.** ``buffer_ms`` of time under M, counted from call to call, at most BUFFER_STEP_MS each, and only while all of the
-account's prices are fresh: an outage, or nobody looking, costs nobody his buffer. Health gives 1 ms back per ``refill`` ms.
+**Buffer.** ``buffer_ms`` of time under M, counted from call to call, at most BUFFER_STEP_MS each, and only while all of
+the account's prices are fresh: an outage, or nobody looking, costs nobody his buffer. Health gives 1 ms back per
+``refill`` ms.
 
-**Early (predictive) reduction.** Threatened: z standard deviations of the horizon would take E under C. Small slices within
-``near_band`` of the mark, no penalty, no fee, and no more lots of a market per block than ``reduce_cap`` of its open interest, so
-that the remedy does not become the move that it fears. A forced call is not capped.
+**Early (predictive) reduction.** Threatened: z standard deviations of the horizon would take E under C. Small slices
+within ``near_band`` of the mark, no penalty, no fee, and no more lots of a market per block than ``reduce_cap`` of its
+open interest, so that the remedy does not become the move that it fears. A forced call is not capped.
 
-**Hard.** A slice within ``band`` of the mark; each fill of it, early or hard, must leave the account no worse: E' * M >= E * M', E' >= 0
-and |size| falls. Otherwise whoever is alone in the book could liquidate an account into debt, and take from all others what it
-never had. The penalty goes to the market's insurance, grows from nothing at M to all of it at C, and never makes an
-improving reduction worse:
+**Hard.** A slice within ``band`` of the mark; each fill of it, early or hard, must leave the account no worse: E' * M
+>= E * M', E' >= 0 and |size| falls. Otherwise whoever is alone in the book could liquidate an account into debt, and
+take from all others what it never had. The penalty goes to the market's insurance, grows from nothing at M to all of it
+at C, and never makes an improving reduction worse:
 
     penalty = notional * penalty_ppm * min(M - E, M - C) / (M - C),   at most max(0, E' - div_up(E * M', M))
 
-**Takeover.** The debt -E is shared by its markets' maintenance: D = div_up(-E * M_market, M), all of what is left for the last.
+**Takeover.** The debt -E is shared by its markets' maintenance: D = div_up(-E * M_market, M), all of what is left for
+the last.
 
-Rungs go by E, in which a stale market is worth its last mark worsened, so one silent market shields nobody. Fills, penalties
-and takeovers go by equity at last marks: a fear may cost a position, never money.
+Rungs go by E, in which a stale market is worth its last mark worsened, so one silent market shields nobody. Fills,
+penalties and takeovers go by equity at last marks: a fear may cost a position, never money.
 """
 
 from node.stf import accounts, book, insurance, margin, state
@@ -177,7 +179,7 @@ def reduce_early(account: int, market: int, health: Terms, forced: bool) -> Stat
 
 
 def close(account: int, market: int, size: int, lots: int, band: int, health: Terms) -> tuple[int, int]:
-    """Trade lots of a position away by an immediate order; returns the notional, micro-USD, and the lots that it filled."""
+    """Trade lots of a position away by an immediate order; returns notional, micro-USD, and lots that it filled."""
     side = SELL if size > 0 else BUY
     price = book.limit_price(side, state.get_board(market).mark, band)
     _after, notional, left = book.fill_slice(market, Pending(account, lots, price, 0, 0, side, LIQUIDATION), health)

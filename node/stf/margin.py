@@ -125,8 +125,8 @@ def maker_may(before: Terms, after: Terms, falls: bool) -> bool:
 
 
 def liquidation_may(before: Terms, after: Terms) -> bool:
-    """Fill check of a liquidation: the account gets no worse. So no fill takes a solvent account into debt, whatever the
-    book holds; one that is in debt is taken over and trades no more."""
+    """Fill check of a liquidation: the account gets no worse. So no fill takes a solvent account into debt, whatever
+    the book holds; one that is in debt is taken over and trades no more."""
     return improves(before, after, True)
 
 

@@ -1,8 +1,9 @@
-"""Settlement of a dated future after its expiry: every position closes at the settlement price, which is the frozen mark.
+"""Settlement of a dated future after its expiry: every position closes at the settlement price, which is the frozen
+mark.
 
 Insurance stands between: it takes each position at that price, so the order in which accounts are settled does not
-matter, and when the last one is done it holds nothing. Anyone may settle anyone. An account in debt goes to ``liquidation``
-first, which takes it over at the same price.
+matter, and when the last one is done it holds nothing. Anyone may settle anyone. An account in debt goes to
+``liquidation`` first, which takes it over at the same price.
 """
 
 from node.stf import accounts, finality, insurance, margin, state
