@@ -2,21 +2,24 @@
 
     python check_explain.py explanation.json HEADER_HASH     HEADER_HASH: Rollup.header_hash(batch), as L1 has it
 
-Needs nothing of this project: the standard library and keccak. It shows that the chunk, its pre-root and its post-root
-are in the batch that L1 knows by this hash; that the leaves at the chunk's start and end are under those roots; and that
-equity and maintenance margin of every account, before and after every step, are what its leaves make them. Leaves
-between two transactions of a chunk have no root of their own: of those it says so; executing the chunk leads to them.
+Needs nothing of this project but the standard library and keccak. Shows that the chunk and the roots before and after it
+are in the batch that L1 knows by this hash, that the leaves at the chunk's start and end are under those roots, and that
+every account's equity and maintenance margin, before and after every step, are what its leaves make them. States between
+two transactions of a chunk have no root: those it names; executing the chunk leads to them.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
+from math import isqrt
 from typing import Any
 
 from eth_hash.auto import keccak
 
 M64, PPM = (1 << 64) - 1, 10**6
+GLOBAL_KEY = "0x47" + "00" * 31
 
 
 class CheckFailed(Exception):
@@ -44,7 +47,7 @@ def signed(word: int, shift: int) -> int:
 def fold_leaf(leaf: dict[str, Any]) -> bytes:
     """The root of a crit-bit trie with this leaf below these siblings."""
     key, bits, siblings = raw(leaf["key"]), raw(leaf["bits"]), [raw(s) for s in leaf["siblings"]]
-    need(len(bits) == len(siblings) and all(a > b for a, b in zip(bits, bits[1:], strict=False)), "a path is malformed")
+    need(len(bits) == len(siblings) and all(a > b for a, b in pairwise(bits)), "a path is malformed")
     root = keccak(key + keccak(raw(leaf["value"])))
     for bit, sibling in zip(bits, siblings, strict=True):
         right = int.from_bytes(key, "big") >> (255 - bit) & 1
@@ -88,31 +91,32 @@ def check_batch(evidence: dict[str, Any], header_hash: bytes) -> int:
     return int.from_bytes(fields[0], "big")
 
 
-def margin(account: bytes, boards: dict[int, list[int]]) -> tuple[int, int]:
-    """Equity and maintenance margin of an account leaf, micro-USD, with the words of each market's board."""
+def div_up(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def margin(account: bytes, leaves: dict[str, str]) -> tuple[int, int]:
+    """Equity and maintenance margin of an account leaf, micro-USD, with the boards and the time of a state's leaves."""
+    boards = {raw(key)[1]: words(raw(value)) for key, value in leaves.items() if raw(key)[:1] == b"B"}
+    now = words(raw(leaves[GLOBAL_KEY]))[0] >> 192
     w = words(account)
     equity, maintenance = signed(w[0], 168), 0
     at = 1 + 2 * (w[0] >> 16 & 0xFF)
     for _ in range(w[0] >> 8 & 0xFF):
-        size, cost, snapshot, market = signed(w[at], 192), signed(w[at], 128), signed(w[at], 64), w[at + 2] >> 16 & 0xFFFF
-        a, b, _c = boards[market]
-        unit = (a >> 216) * (a >> 136 & 0xFFFFFFFF)
-        equity += size * unit - cost - size * (signed(b, 192) - snapshot)
-        notional, impact = abs(size) * unit, b & M64
+        size, cost, funding, loss = (signed(w[at], shift) for shift in (192, 128, 64, 0))
+        market = w[at + 2] >> 16 & 0xFFFF
+        a, b, c = boards[market // 8][3 * (market % 8) : 3 * (market % 8) + 3]
+        notional, impact, mark_time = abs(size) * (a >> 216) * (a >> 136 & 0xFFFFFFFF), b & M64, a >> 168 & (1 << 48) - 1
+        index = signed(b, 128 if size > 0 else 64) if size else 0
+        equity += (notional if size > 0 else -notional) - cost - size * (signed(b, 192) - funding)
+        equity -= abs(size) * (index - loss)
+        if size and now > mark_time + (a & 0xFFFFFFFF):  # a stale price is feared to be worse
+            risk, cap = c >> 192, c >> 168 & 0xFFFFFF
+            equity -= div_up(notional * min(cap, div_up(risk * isqrt((now - mark_time) * 1000), 10**8)), PPM)
         base, cap = a >> 104 & 0xFFFFFF, a >> 80 & 0xFFFFFF
-        rate = base if impact == 0 else min(cap, base + notional // impact)
-        maintenance += -(-notional * rate // PPM)
+        maintenance += div_up(notional * min(PPM, base if impact == 0 else min(cap, base + notional // impact)), PPM)
         at += 3
     return equity, maintenance
-
-
-def boards_of(leaves: dict[str, str]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for key, value in leaves.items():
-        if raw(key)[:1] == b"B":
-            w = words(raw(value))
-            found.update({raw(key)[1] * 8 + i: w[3 * i : 3 * i + 3] for i in range(len(w) // 3)})
-    return found
 
 
 def check(explanation: dict[str, Any], header_hash: bytes) -> list[str]:
@@ -120,11 +124,11 @@ def check(explanation: dict[str, Any], header_hash: bytes) -> list[str]:
     evidence = explanation["evidence"]
     number = check_batch(evidence, header_hash)
     lines = [f"batch {number} on L1 has the chunk, from root {evidence['pre_root']} to {evidence['post_root']}"]
-    proved: set[str] = set()
+    proved: set[tuple[str, str]] = set()
     for name, root in (("chunk_start", "pre_root"), ("chunk_end", "post_root")):
         for leaf in evidence[name]:
             need(fold_leaf(leaf) == raw(evidence[root]), f"leaf {leaf['key']} is not under the {root}")
-            proved.add(leaf["key"] + leaf["value"])
+            proved.add((leaf["key"], leaf["value"]))
         lines.append(f"{len(evidence[name])} leaves are under the {root}")
     for step in explanation["steps"]:
         for item in step["accounts"]:
@@ -133,11 +137,12 @@ def check(explanation: dict[str, Any], header_hash: bytes) -> list[str]:
                 shown, leaf = item[moment], item["leaf_" + moment]
                 if shown is None:
                     continue
-                equity, maintenance = margin(raw(leaf), boards_of(evidence[moment]))
+                equity, maintenance = margin(raw(leaf), evidence[moment])
                 who = f"account {item['account']} {moment} {step['what']!r}"
                 need((equity, maintenance) == (shown["equity"], shown["maintenance"]),
                      f"{who} has equity {equity} and maintenance {maintenance}, not what is shown")
-                how = "under a root" if key + leaf in proved else "inside the chunk: execute it to see"
+                used = {(key, leaf)} | {each for each in evidence[moment].items() if each[0][:4] == "0x42"}
+                how = "under a root" if used <= proved else "inside the chunk: execute it to see"
                 lines.append(f"{who}: equity {equity}, maintenance {maintenance} ({how})")
     return lines
 

@@ -229,7 +229,8 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
         if found.get("roots"):
             lines.append(f"  {found['roots']['agreed']:,} roots agree with L1, {found['roots']['disagreed']:,} do not")
         lines += [
-            f"  market {item.market}, {item.symbol}: mark {show_price(item.mark, item)}, a lot is worth {_usd(item.mark * item.tick_value)} USD"
+            f"  market {item.market}, {item.symbol}: mark {show_price(item.mark, item)}, "
+            f"a lot is worth {_usd(item.mark * item.tick_value)} USD"
             + ("" if item.fresh else "; STALE, no new orders") for item in markets]
         if found.get("problem"):
             lines.append(f"  problem: {found['problem']}")

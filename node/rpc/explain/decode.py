@@ -9,9 +9,8 @@ from node.stf import encoding, types
 from node.stf.commitments import MESSAGE_HEAD_BYTES
 from node.stf.types import Action
 
-_ACTIONS_MAX_MASK: Final = 0x1F
-_TIF: Final = {types.GTC: "GTC", types.IOC: "IOC", types.FOK: "FOK", types.POST_ONLY: "POST_ONLY"}
-SIDES: Final = {types.BUY: "buy", types.SELL: "sell"}
+_COUNT_MASK: Final = 0x1F
+_DIRECTIONS: Final = ("falls to", "rises to")
 
 
 @dataclass(slots=True)
@@ -26,6 +25,7 @@ class Intent:
     nonce: int = 0
     expiry: int = 0
     market: int = 0
+    side: int = 0
     amount: int = 0
     recipient: int = 0
     address: int = 0
@@ -41,34 +41,21 @@ def read_transaction(data: bytes, base_time: int) -> Intent:
     encoding.set_base_time(base_time)
     kind, pos = encoding.read_byte(0)
     intent = Intent(kind, base_time)
-    if kind == types.ACTIONS:
+    if kind in (types.ACTIONS, types.WITHDRAW, types.SET_KEY):
         intent.account, pos = encoding.read_varint(pos)
-        packed, pos = encoding.read_byte(pos)
-        intent.slot = packed >> 5
-        intent.nonce, pos = encoding.read_time(pos)
-        intent.expiry, pos = encoding.read_time(pos)
-        intent.actions, pos = encoding.read_actions(pos, (packed & _ACTIONS_MAX_MASK) + 1)
-    elif kind == types.WITHDRAW:
-        intent.account, pos = encoding.read_varint(pos)
-        intent.nonce, pos = encoding.read_time(pos)
-        intent.expiry, pos = encoding.read_time(pos)
-        intent.recipient, pos = encoding.read_fixed(pos, 20)
-        intent.amount, pos = encoding.read_varint(pos)
-    elif kind == types.SET_KEY:
-        intent.account, pos = encoding.read_varint(pos)
-        intent.slot, pos = encoding.read_byte(pos)
-        intent.nonce, pos = encoding.read_time(pos)
-        intent.expiry, pos = encoding.read_time(pos)
-        intent.address, pos = encoding.read_fixed(pos, 20)
+        _read_signed(intent, pos)
     elif kind == types.ORACLE_PRICE:
         intent.slot, pos = encoding.read_byte(pos)
         count, pos = encoding.read_byte(pos)
         _time, pos = encoding.read_time(pos)
         markets, prices, pos = encoding.read_prices(pos, count)
         intent.prices = list(zip(markets, prices, strict=True))
-    elif kind == types.LIQUIDATE:
+    elif kind in (types.LIQUIDATE, types.SETTLE):
         intent.account, pos = encoding.read_varint(pos)
         intent.market, pos = encoding.read_varint(pos)
+    elif kind in (types.SWEEP, types.TRIGGER_FIRE):
+        intent.market, pos = encoding.read_varint(pos)
+        intent.side, pos = encoding.read_byte(pos)
     elif kind == types.RESUME:
         intent.market, pos = encoding.read_varint(pos)
     elif kind == types.BLOCK:
@@ -76,10 +63,28 @@ def read_transaction(data: bytes, base_time: int) -> Intent:
     return intent
 
 
+def _read_signed(intent: Intent, pos: int) -> None:
+    """What an account's own transaction says behind its account."""
+    count = 0
+    if intent.kind == types.ACTIONS:
+        packed, pos = encoding.read_byte(pos)
+        intent.slot, count = packed >> 5, (packed & _COUNT_MASK) + 1
+    elif intent.kind == types.SET_KEY:
+        intent.slot, pos = encoding.read_byte(pos)
+    intent.nonce, pos = encoding.read_time(pos)
+    intent.expiry, pos = encoding.read_time(pos)
+    if intent.kind == types.ACTIONS:
+        intent.actions, pos = encoding.read_actions(pos, count)
+    elif intent.kind == types.SET_KEY:
+        intent.address, pos = encoding.read_fixed(pos, 20)
+    else:
+        intent.recipient, pos = encoding.read_fixed(pos, 20)
+        intent.amount, pos = encoding.read_varint(pos)
+
+
 def read_message(message: bytes, time_before: int) -> Intent:
     """What a consumed message asks for; its L1 time lifts L2 time."""
     seconds = int.from_bytes(message[21:MESSAGE_HEAD_BYTES], "big")
-    time = max(time_before, seconds * 1_000)
     payload = message[MESSAGE_HEAD_BYTES:]
     if message[0] == types.FORCED:
         intent = read_transaction(payload, 0)
@@ -91,46 +96,65 @@ def read_message(message: bytes, time_before: int) -> Intent:
             intent.address = int.from_bytes(payload[4:24], "big")
             intent.amount = int.from_bytes(payload[24:], "big")
     intent.message_kind = message[0]
-    intent.time = time
+    intent.time = max(time_before, seconds * 1_000)
     return intent
+
+
+# --- in words ---------------------------------------------------------------------------------------------------------
 
 
 def describe_action(action: Action) -> str:
     """An action in words."""
-    side = SIDES[action.side & 1]
+    side = encoding.SIDE_NAMES[action.side & 1]
     if action.op == types.PLACE:
-        until = f", good till {action.expiry}" if action.expiry else ""
         return (f"{side} {action.lots:,} lots of market {action.market} at {action.price:,} ticks, "
-                f"{_TIF[action.tif]}{until}, client id {action.client_id}")
-    if action.op == types.CANCEL:
-        return (f"cancel the {side} order {action.client_id} of market {action.market} at {action.price:,} ticks "
+                f"{encoding.TIF_NAMES[action.tif]}{', reduce-only' if action.reduce_only else ''}{_until(action)}, "
+                f"client id {action.client_id}")
+    if action.op == types.TRIGGER:
+        limit = f"at {action.limit:,} ticks or better" if action.limit else "within the band"
+        return (f"once the mark of market {action.market} {_DIRECTIONS[action.direction]} {action.price:,} ticks, "
+                f"{side} {action.lots:,} lots {limit}, reduce-only{_until(action)}, client id {action.client_id}")
+    if action.op in (types.CANCEL, types.AMEND):
+        what = "trigger" if action.side >= types.TRIGGER_FALL else f"{side} order"
+        does = f"make it {action.lots:,} lots: " if action.op == types.AMEND else "cancel "
+        return (f"{does}the {what} {action.client_id} of market {action.market} at {action.price:,} ticks "
                 f"(sequence {action.seq})")
-    return f"cancel all orders in market {action.market}"
+    if action.op == types.CANCEL_ALL:
+        return f"cancel all orders in market {action.market}"
+    if action.op == types.CANCEL_AT:
+        return f"cancel everything at L2 time {action.expiry}" if action.expiry else "turn the dead man's switch off"
+    return f"{'allow' if action.opt_in else 'deny'} early reduction while margin is met"
+
+
+def _until(action: Action) -> str:
+    return f", good till {action.expiry}" if action.expiry else ""
 
 
 def describe_intent(intent: Intent) -> str:
     """A whole transaction in words; a list of actions is described action by action."""
-    kind = intent.kind
-    if kind == types.ACTIONS:
-        return f"{len(intent.actions)} actions of account {intent.account}"
-    if kind == types.WITHDRAW:
-        return f"withdraw {intent.amount:,} micro-USD of account {intent.account} to 0x{intent.recipient:040x}"
-    if kind == types.SET_KEY:
-        return f"set key {intent.slot} of account {intent.account} to 0x{intent.address:040x}"
-    if kind == types.ORACLE_PRICE:
-        return f"publisher {intent.slot} says " + ", ".join(f"{p:,} ticks in market {m}" for m, p in intent.prices)
-    if kind == types.LIQUIDATE:
-        return f"liquidate account {intent.account} in market {intent.market}"
-    if kind == types.RESUME:
-        return f"go on with the order that market {intent.market} waits for"
-    if kind == types.BLOCK:
-        return f"open a block {intent.step:,} ms later"
-    return _describe_message(intent)
+    kind, market = intent.kind, intent.market
+    words = {
+        types.ACTIONS: f"{len(intent.actions)} actions of account {intent.account}",
+        types.WITHDRAW: f"withdraw {intent.amount:,} micro-USD of account {intent.account} to "
+                        f"0x{intent.recipient:040x}",
+        types.SET_KEY: f"set key {intent.slot} of account {intent.account} to 0x{intent.address:040x}",
+        types.ORACLE_PRICE: f"publisher {intent.slot} says "
+                            + ", ".join(f"{price:,} ticks in market {at}" for at, price in intent.prices),
+        types.LIQUIDATE: f"liquidate account {intent.account} in market {market}" if intent.account
+                         else f"work off the position of market {market}'s insurance",
+        types.SETTLE: f"settle account {intent.account} in market {market}",
+        types.RESUME: f"go on with the order that market {market} waits for",
+        types.SWEEP: f"remove dead orders from side {intent.side} of market {market}",
+        types.TRIGGER_FIRE: f"fire market {market}'s first trigger for a mark that {_DIRECTIONS[intent.side & 1]} it",
+        types.BLOCK: f"open a block {intent.step:,} ms later",
+    }
+    return words.get(kind) or _describe_message(intent)
 
 
 def _describe_message(intent: Intent) -> str:
     if intent.message_kind == types.DEPOSIT:
-        return f"deposit {intent.amount:,} micro-USD for 0x{intent.address:040x}, to account {intent.account or 'anew'}"
-    names = {types.ANCHOR_NOTICE: "a notice that a batch is on L1", types.ROLLBACK_NOTICE: "a notice that a batch is gone",
-             types.ADMIN: "an administration message"}
+        to = f"account {intent.account}" if intent.account else "a new account"
+        return f"deposit {intent.amount:,} micro-USD for 0x{intent.address:040x}, to {to}"
+    names = {types.ANCHOR_NOTICE: "a notice that a batch is on L1", types.ADMIN: "an administration message",
+             types.ROLLBACK_NOTICE: "a notice that a batch is gone"}
     return names.get(intent.message_kind, "a message of no known kind")

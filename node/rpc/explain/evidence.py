@@ -78,7 +78,7 @@ def evidence_of(chain: Chain, scene: Scene, steps: Iterable[Step]) -> Evidence:
 
 
 def leaf_keys(scene: Scene, steps: Iterable[Step]) -> list[bytes]:
-    """The leaves that decide: G, the accounts involved, their markets' boards, the markets, the orders that were met."""
+    """The leaves that decide: G, the accounts involved, boards, markets, and the orders that were met."""
     accounts: set[int] = set()
     markets: set[int] = set()
     keys: set[bytes] = {state.GLOBAL_KEY}
@@ -87,7 +87,7 @@ def leaf_keys(scene: Scene, steps: Iterable[Step]) -> list[bytes]:
             accounts.add(item.account)
             statements = (item.before, item.after, step.counted_open)
             markets.update(p.market for statement in statements if statement for p in statement.positions)
-        markets.update(mark.market for mark in step.marks)
+        markets.update(item.market for item in step.markets)
         for fill in step.fills:
             markets.add(fill.fill.market)
             side = 1 if fill.fill.taker_side == "buy" else 0

@@ -7,26 +7,40 @@ accepted one those that held. Where the rules judge an account with the order co
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from node.rpc.explain.decode import Intent
-from node.rpc.explain.lines import Line, condition, line
+from node.rpc.explain.ladder import position_of
+from node.rpc.explain.lines import Line, condition
 from node.rpc.explain.statement import Statement, account_statement, row_statement
 from node.rpc.methods.reader import Reader
 from node.stf import accounts
 from node.stf.params import (
     EXPIRY_AHEAD_MS,
-    LIQUIDATION_SLICE_PPM,
+    FOK_DEPTH_MAX,
     NONCE_AHEAD_MS,
     OPEN_ORDERS_MAX,
+    OUTFLOW_WINDOW_MS,
     POSITIONS_MAX,
-    PPM,
     REST_FEE,
 )
 from node.stf.state import AccountRow, MarketRow
-from node.stf.types import BUY, LIQUIDATE, PLACE, WITHDRAW, Action, Board, Key, Position, Status
+from node.stf.types import (
+    BUY,
+    PLACE,
+    TRIGGER,
+    TRIGGER_FALL,
+    TRIGGER_RISE,
+    WITHDRAW,
+    Action,
+    Board,
+    Key,
+    Position,
+    Status,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +70,7 @@ class Case:
 
     def position(self) -> Position:
         """The account's position in the market; an empty one where it has none."""
-        row = self.row
-        found = [p for p in row.positions if p.market == self.market] if row is not None else []
-        return found[0] if found else Position(market=self.market, funding=self.board.funding)
+        return position_of(self.row, self.market)
 
 
 def why(case: Case, status: Status) -> list[Line]:
@@ -72,24 +84,23 @@ def why(case: Case, status: Status) -> list[Line]:
 def counted_open(case: Case) -> Statement | None:
     """The account with the whole order counted as open, as the rules judge it; None if that is not how."""
     action, row = case.action, case.row
-    if action is None or action.op != PLACE or row is None:
-        return None
+    if action is None or action.op != PLACE or action.reduce_only or row is None:
+        return None  # reduce-only orders are outside margin
     row = deepcopy(row)
-    found = [p for p in row.positions if p.market == case.market]
-    if not found:
-        row.positions.append(copy(case.position()))
-        found = row.positions[-1:]
+    if all(p.market != case.market for p in row.positions):
+        row.positions.append(Position(market=case.market, funding=case.board.funding))
     board = case.board
-    accounts.add_open(found[0], action.side, action.lots, action.price * action.lots * board.tick_value)
+    notional = action.price * action.lots * board.tick_value
+    accounts.add_open(position_of(row, case.market), action.side, action.lots, notional)
     return row_statement(case.reader, case.intent.account, row)
 
 
 def _accepted(case: Case) -> list[Line]:
     if case.action is not None:
-        return [*_band(case), *_margin(case)] if case.action.op == PLACE else []
-    if case.intent.kind == WITHDRAW:
-        return _free(case)
-    return _liquidation(case) if case.intent.kind == LIQUIDATE else []
+        if case.action.op != PLACE:
+            return []
+        return [*_band(case), *(_reduces(case) if case.action.reduce_only else _margin(case))]
+    return [*_free(case), *_outflow(case)] if case.intent.kind == WITHDRAW else []
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
@@ -111,9 +122,9 @@ def _band(case: Case) -> list[Line]:
     board, row = case.board, case.config
     if row is None:
         return []
-    formula = f"price * {PPM} <= mark * ({PPM} + band)"
+    formula = "price * 10**6 <= mark * (10**6 + band)"
     if case.action.side != BUY:
-        formula = f"price * {PPM} >= mark * ({PPM} - band)"
+        formula = "price * 10**6 >= mark * (10**6 - band)"
     return [condition("the limit is inside the band", formula, price=case.action.price, mark=board.mark,
                       band=row.config.band)]
 
@@ -145,7 +156,9 @@ def _cap(case: Case) -> list[Line]:
     if row is None or action is None:
         return []
     buys, sells = position.buy_lots, position.sell_lots
-    exposure = f"max(abs(size + buys{' + lots' * (action.side == BUY)}), abs(size - sells{' - lots' * (action.side != BUY)}))"
+    exposure = "max(abs(size + buys + lots), abs(size - sells))"
+    if action.side != BUY:
+        exposure = "max(abs(size + buys), abs(size - sells - lots))"
     return [
         condition("the order is within the cap", "lots <= oi_cap", lots=action.lots, oi_cap=row.config.oi_cap),
         condition("the account's exposure is within the cap", f"{exposure} <= oi_cap", size=position.size, buys=buys,
@@ -184,14 +197,15 @@ def _reduces(case: Case) -> list[Line]:
     action, position = case.action, case.position()
     if action is None:
         return []
-    same = position.buy_lots if action.side == BUY else position.sell_lots
+    same = position.reduce_lots if action.reduce_only or action.op == TRIGGER else (
+        position.buy_lots if action.side == BUY else position.sell_lots)
     opposite = "size < 0" if action.side == BUY else "size > 0"
     return [condition("the position is on the other side", opposite, size=position.size),
             condition("the order can only reduce it", "lots + resting <= abs(size)", lots=action.lots, resting=same,
                       size=position.size)]
 
 
-# --- the envelope, when a transaction was forced through L1 ------------------------------------------------------------
+# --- the envelope, when a transaction was forced through L1 -----------------------------------------------------------
 
 
 def _key(case: Case) -> Key | None:
@@ -241,29 +255,56 @@ def _free(case: Case) -> list[Line]:
                       equity=found.equity, initial=found.initial, profit=found.profit)]
 
 
-def _liquidation(case: Case) -> list[Line]:
-    found = account_statement(case.reader, case.intent.account)
-    if found is None:
+def _outflow(case: Case) -> list[Line]:
+    g = case.reader.ledger.g
+    if not g.outflow_limit:
         return []
-    lines = [condition("equity is under maintenance", "equity < maintenance", equity=found.equity,
-                       maintenance=found.maintenance)]
-    row, size, board = case.config, case.position().size, case.board
-    if lines[0].value and row is not None and size:
-        lines.append(_slice(size, board, row))
-        lines.append(_limit(size, board, row))
-    return lines
+    drained = f"max(0, outflow - (now - counted_at) * limit // {OUTFLOW_WINDOW_MS})"
+    return [condition("the outflow of all accounts stays within the limit", f"{drained} + amount <= limit",
+                      outflow=g.outflow, now=case.now, counted_at=g.outflow_at, limit=g.outflow_limit,
+                      amount=case.intent.amount)]
 
 
-def _slice(size: int, board: Board, row: MarketRow) -> Line:
-    least = row.config.min_notional
-    if abs(size) * board.mark * board.tick_value <= 4 * least:
-        return line("lots to close: all of a small position", "abs(size)", "lots", size=size)
-    return line("lots to close", f"div_up(abs(size) * {LIQUIDATION_SLICE_PPM}, {PPM})", "lots", size=size)
+def _switch(case: Case) -> list[Line]:
+    row = case.row
+    return [] if row is None else [condition(
+        "the dead man's switch has not fired", "now < cancel_at", now=case.now, cancel_at=row.cancel_at)]
 
 
-def _limit(size: int, board: Board, row: MarketRow) -> Line:
-    formula = f"max(1, div_up(mark * ({PPM} - band), {PPM}))" if size > 0 else f"div_down(mark * ({PPM} + band), {PPM})"
-    return line("worst price accepted", formula, "ticks", mark=board.mark, band=row.config.band)
+def _expiry(case: Case) -> list[Line]:
+    row = case.config
+    return [] if row is None else [condition(
+        "the market has not expired", "now < expiry", now=case.now, expiry=row.config.expiry)]
+
+
+def _trigger(case: Case) -> list[Line]:
+    side = TRIGGER_FALL + (case.intent.side & 1)
+    best = next(case.reader.side(case.market, side), None) if case.board.status else None
+    if best is None:
+        return []
+    formula = "mark >= price" if side == TRIGGER_RISE else "mark <= price"
+    return [condition("the mark has reached the best trigger", formula, mark=case.board.mark, price=best[0])]
+
+
+def _depth(case: Case) -> list[Line]:
+    """Lots of live orders that cross, as far as a fill-or-kill may look."""
+    action = case.action
+    if action is None:
+        return []
+    lots = 0
+    for price, seq, order in islice(case.reader.side(case.market, 1 - action.side), FOK_DEPTH_MAX):
+        crosses = price <= action.price if action.side == BUY else price >= action.price
+        alive = case.reader.live(case.market, 1 - action.side, order, seq)
+        lots += order.lots if crosses and alive and order.account != case.intent.account else 0
+    return [condition("the book has enough that crosses", "crossing >= lots", crossing=lots, lots=action.lots)]
+
+
+def _halted(case: Case) -> list[Line]:
+    g = case.reader.ledger.g
+    if not g.chain.tau_halt:
+        return []
+    return [condition("L1 is not too far behind", "now - last_anchor + anchor_interval < tau_halt", now=case.now,
+                      last_anchor=g.last_anchor, anchor_interval=g.chain.anchor_interval, tau_halt=g.chain.tau_halt)]
 
 
 _REASONS: Final[dict[str, Callable[[Case], list[Line]]]] = {
@@ -272,5 +313,6 @@ _REASONS: Final[dict[str, Callable[[Case], list[Line]]]] = {
     "WOULD_CROSS": _crosses, "ORDER_EXPIRED": _good_till, "MARKET_REDUCE_ONLY": _reduces,
     "NO_ACCOUNT": _account_exists, "KEY_EXPIRED": _key_lives, "EXPIRED": _lives, "EXPIRY_TOO_FAR": _not_too_far,
     "NONCE_TOO_NEW": _nonce_near, "NONCE_TOO_OLD": _nonce_window, "INSUFFICIENT_FREE": _free,
-    "NOT_LIQUIDATABLE": _liquidation, "NO_LIQUIDITY": _liquidation,
+    "OUTFLOW_LIMIT": _outflow, "REDUCE_ONLY_SIZE": _reduces, "SWITCH_FIRED": _switch, "MARKET_EXPIRED": _expiry,
+    "TRIGGER_NOT_REACHED": _trigger, "FOK_UNFILLED": _depth, "MARKET_HALTED": _halted,
 }

@@ -25,7 +25,6 @@ from node.rpc.methods.reader import Reader
 from node.rpc.methods.withdrawals import with_messages
 from node.stf import state, transition
 from node.stf.engine import Engine
-from node.stf.params import TIME_MAX
 from node.stf.state import Source
 from node.stf.trie import MemoryTrie, TrieView
 from node.stf.types import Action, Fill, Receipt, Status
@@ -137,8 +136,8 @@ async def replay(chain: Chain, found: StoredTransaction) -> Scene:
             view = await trio.to_thread.run_sync(past.rewind)
         except StorageError as error:
             oldest = chain.store.oldest_block() or 0
-            raise fail(ErrorKind.NotFound, f"position {found.receipt.position} is in block {found.block}, and this node "
-                       f"keeps undo records from block {oldest + 1} on ({error}): ask a node that keeps more "
+            raise fail(ErrorKind.NotFound, f"position {found.receipt.position} is in block {found.block}; this node can "
+                       f"execute again what is after block {oldest} ({error}): ask a node that keeps more undo records "
                        "(verifier.undo_blocks), or derive anew from L1", param="id") from None
         if view.root() != past.root:
             raise Critical(f"undo records of block {found.block} lead to another state than its parent's: derive anew")
@@ -192,8 +191,8 @@ class _Replay:
 
     def _close(self, chunk: Chunk, onto: MemoryTrie) -> None:
         if onto.apply(self._engine.end_chunk().changes) != chunk.post_root:
-            raise Critical(f"a chunk of block {self._past.stored.block} leads to another root when it is executed again: "
-                           "the rules or the database have changed, derive anew")
+            raise Critical(f"a chunk of block {self._past.stored.block} leads to another root when it is executed "
+                           "again: the rules or the database have changed, derive anew")
 
 
 def _count(chunk: Chunk, outcomes: tuple[Outcome, ...]) -> int:
@@ -207,5 +206,5 @@ def _count(chunk: Chunk, outcomes: tuple[Outcome, ...]) -> int:
 
 def _same(receipt: Receipt, stored: Receipt) -> None:
     if receipt != stored:
-        raise Critical(f"position {stored.position} comes out as {receipt.status.name} when it is executed again, not as "
-                       f"{stored.status.name}: the rules have changed, derive anew")
+        raise Critical(f"position {stored.position} comes out as {receipt.status.name} when it is executed again, not "
+                       f"as {stored.status.name}: the rules have changed, derive anew")

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from node.rpc.explain.decode import Intent, describe_action, describe_intent
+from node.rpc.explain.ladder import Rung, explain_liquidation, position_of
 from node.rpc.explain.lines import Line, line
 from node.rpc.explain.reasons import Case, counted_open, why
 from node.rpc.explain.replay import Scene
@@ -23,9 +24,8 @@ from node.rpc.methods.reader import Reader
 from node.rpc.methods.reads import fill_info
 from node.rpc.statuses import StatusInfo, describe_status
 from node.stf import accounts, types
-from node.stf.params import PPM
 from node.stf.state import Source, account_key
-from node.stf.types import BUY, Action, Fill, Position, Status
+from node.stf.types import BUY, Action, Board, Fill, Position, Status
 
 
 class FillStep(msgspec.Struct):
@@ -36,7 +36,10 @@ class FillStep(msgspec.Struct):
 
 
 class AccountStep(msgspec.Struct):
-    """An account around a step, with its leaf. None: it does not exist then. ``role``: taker, maker, owner, liquidated."""
+    """An account around a step, with its leaf. None: it does not exist then.
+
+    ``role``: taker, maker, owner, liquidated, settled.
+    """
 
     account: int
     role: str
@@ -46,15 +49,29 @@ class AccountStep(msgspec.Struct):
     leaf_after: str
 
 
-class MarkStep(msgspec.Struct):
-    """A market's mark around a step, ticks."""
+class MarketView(msgspec.Struct):
+    """A market at one moment. Prices are ticks, indices and money micro-USD, sizes lots."""
+
+    mark: int
+    mark_time: int
+    index: int
+    funding: int
+    loss_long: int
+    loss_short: int
+    risk: int
+    open_interest: int
+    insurance_cash: int
+    insurance_size: int
+    insurance_cost: int
+
+
+class MarketStep(msgspec.Struct):
+    """A market around a step; ``status`` is that of its price, where one was published."""
 
     market: int
     status: str
-    before: int
-    after: int
-    time_before: int
-    time_after: int
+    before: MarketView
+    after: MarketView
 
 
 class Step(msgspec.Struct):
@@ -68,7 +85,7 @@ class Step(msgspec.Struct):
     accounts: list[AccountStep]
     counted_open: Statement | None = None
     """The account with the whole order counted as open, which is how it was judged."""
-    marks: list[MarkStep] = []
+    markets: list[MarketStep] = []
 
 
 async def steps_of(scene: Scene, intent: Intent, chosen: int | None) -> list[Step]:
@@ -114,14 +131,13 @@ def _whole(scene: Scene, intent: Intent, status: Status, fills: list[Fill]) -> S
     case = Case(early, intent, None, intent.market)
     lines = why(case, status)
     roles = _roles(intent, early, late)
-    if intent.kind == types.LIQUIDATE and fills:
-        lines += _penalty(case, early, late, fills)
+    if intent.kind == types.LIQUIDATE:
+        lines = explain_liquidation(Rung(early, late, intent.account, intent.market, status, fills)) or lines
     if intent.message_kind == types.DEPOSIT and status == Status.OK and intent.amount:
         lines.append(line("credited", "amount", amount=intent.amount))
     step = Step(None, describe_intent(intent), describe_status(status.name), lines, _fills(early, fills),
                 _accounts(early, late, roles, fills))
-    if intent.kind == types.ORACLE_PRICE:
-        step.marks = _marks(early, late, intent, scene.stored.receipt.action_statuses)
+    step.markets = _markets(early, late, intent, scene.stored.receipt.action_statuses)
     return step
 
 
@@ -130,8 +146,8 @@ def _roles(intent: Intent, early: Reader, late: Reader) -> dict[int, str]:
     if intent.message_kind == types.DEPOSIT:
         opened = late.ledger.g.next_account - 1
         return {intent.account if opened < early.ledger.g.next_account else opened: "owner"}
-    if intent.kind == types.LIQUIDATE:
-        return {intent.account: "liquidated"}
+    if intent.kind in (types.LIQUIDATE, types.SETTLE):
+        return {intent.account: "liquidated" if intent.kind == types.LIQUIDATE else "settled"}
     if intent.kind == types.RESUME:
         row = early.market(intent.market) if early.board(intent.market).status else None
         return {row.pending.account: "owner"} if row is not None and row.pending.lots else {}
@@ -169,32 +185,34 @@ def _fills(early: Reader, fills: Sequence[Fill]) -> list[FillStep]:
             ("maker", fill.maker, 1 - fill.taker_side, fill.maker_fee),
         ):
             position = positions.setdefault((account, fill.market), _position(early, account, fill.market))
-            lines += _side(role, position, fill, fill.lots if side == BUY else -fill.lots, board.tick_value)
+            lines += _side(role, position, fill, fill.lots if side == BUY else -fill.lots, board)
             lines.append(_fee(early, role, fill, fee, lines[0]))
         found.append(FillStep(fill_info(fill), lines))
     return found
 
 
 def _position(early: Reader, account: int, market: int) -> Position:
-    row = early.account(account)
-    for position in row.positions if row is not None else ():
-        if position.market == market:
-            return accounts.settle(copy(position), early.board(market).funding)
-    return Position(market=market)
+    board = early.board(market)
+    if account != 0:
+        return accounts.settle(copy(position_of(early.account(account), market)), board)
+    row = early.market(market)
+    assert row is not None, "a market that fills has a leaf"
+    held = row.insurance
+    return Position(size=held.size, cost=held.cost + held.size * (board.funding - held.funding), market=market)
 
 
-def _side(role: str, position: Position, fill: Fill, lots: int, tick_value: int) -> list[Line]:
+def _side(role: str, position: Position, fill: Fill, lots: int, board: Board) -> list[Line]:
     """What one side of a fill realizes (accounts.fill): only closing does. Moves the position on."""
     size, cost = position.size, position.cost
-    _moved, realized = accounts.fill(position, lots, fill.price, tick_value)
+    _moved, realized = accounts.fill(position, lots, fill.price, board)
     if size == 0 or (size > 0) == (lots > 0):
         return [line(f"{role}'s size", "size + lots", "lots", size=size, lots=lots)]
     if abs(lots) <= abs(size):
         formula = "-lots * price * tick_value - div_toward_zero(cost * abs(lots), abs(size))"
     else:
         formula = "size * price * tick_value - cost"
-    shown = line(f"{role}'s realized profit", formula, lots=lots, price=fill.price, tick_value=tick_value, cost=cost,
-                 size=size)
+    shown = line(f"{role}'s realized profit", formula, lots=lots, price=fill.price, tick_value=board.tick_value,
+                 cost=cost, size=size)
     assert shown.value == realized, "the formula is accounts.fill's"
     return [line(f"{role}'s size", "size + lots", "lots", size=size, lots=lots), shown]
 
@@ -203,32 +221,23 @@ def _fee(early: Reader, role: str, fill: Fill, fee: int, notional: Line) -> Line
     row = early.market(fill.market)
     assert row is not None, "a market that fills has a leaf"
     rate = row.config.taker_fee if role == "taker" else row.config.maker_fee
-    shown = line(f"{role}'s fee", f"div_up(notional * fee_ppm, {PPM})", notional=notional.value, fee_ppm=rate)
+    shown = line(f"{role}'s fee", "div_up(notional * fee_ppm, 10**6)", notional=notional.value, fee_ppm=rate)
     return shown if shown.value == fee else line(f"{role}'s fee: none, a liquidation pays a penalty instead", "0")
 
 
-def _penalty(case: Case, early: Reader, late: Reader, fills: Sequence[Fill]) -> list[Line]:
-    """What a liquidation paid to insurance, and its bound: no more than keeps E' * M >= E * M'."""
-    market = case.market
-    before, after = early.market(market), late.market(market)
-    first = account_statement(early, case.intent.account)
-    last = account_statement(late, case.intent.account)
-    assert before is not None and after is not None and first is not None and last is not None, "it was liquidated"
-    paid = after.insurance - before.insurance
-    filled = sum(fill.lots * fill.price * early.board(market).tick_value for fill in fills)
-    return [
-        line("penalty at the full rate", f"div_up(filled * penalty_ppm, {PPM})", filled=filled,
-             penalty_ppm=before.config.penalty),
-        line("penalty paid: capped by what the account can lose without covering maintenance worse",
-             "insurance_after - insurance_before", insurance_after=after.insurance, insurance_before=before.insurance),
-        line("equity that keeps maintenance covered as before", "div_up(E * M_after, M)", E=first.equity,
-             M_after=last.maintenance, M=first.maintenance),
-        line("equity left", "E_after_fills - penalty", E_after_fills=last.equity + paid, penalty=paid)]
+def _markets(early: Reader, late: Reader, intent: Intent, statuses: Sequence[Status]) -> list[MarketStep]:
+    """The markets that a transaction without a list may move: their prices, their insurance, their shared losses."""
+    named = {market: status.name for (market, _price), status in zip(intent.prices, statuses, strict=False)}
+    if intent.kind in (types.LIQUIDATE, types.SETTLE):
+        named[intent.market] = ""
+    return [MarketStep(market, status, _market_view(early, market), _market_view(late, market))
+            for market, status in named.items() if early.board(market).status]
 
 
-def _marks(early: Reader, late: Reader, intent: Intent, statuses: Sequence[Status]) -> list[MarkStep]:
-    found: list[MarkStep] = []
-    for (market, _price), status in zip(intent.prices, statuses, strict=False):
-        old, new = early.board(market), late.board(market)
-        found.append(MarkStep(market, status.name, old.mark, new.mark, old.mark_time, new.mark_time))
-    return found
+def _market_view(reader: Reader, market: int) -> MarketView:
+    board, row = reader.board(market), reader.market(market)
+    assert row is not None, "a market with a board entry has a leaf"
+    held = row.insurance
+    return MarketView(
+        board.mark, board.mark_time, row.prices.index, board.funding, board.loss_long, board.loss_short, board.risk,
+        row.open_interest, held.cash, held.size, held.cost)
