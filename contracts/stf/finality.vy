@@ -19,14 +19,12 @@ RISK_UNIT: constant(uint256) = 100_000_000  # 10**2 of z, 10**3 from ppb to ppm,
 def update():
     """@notice Recomputes tau's root and the level. To be called whenever L2 time or the last anchor has changed."""
     now: uint256 = state.get_time()
-    if state.get_last_anchor() == 0:
-        state.set_last_anchor(now)
+    anchor: uint256 = state.get_last_anchor()
+    if anchor == 0 or anchor > now:
+        anchor = now
+    state.set_last_anchor(anchor)
     limits: types.Chain = state.get_chain()
-    tau: uint256 = unsafe_add(now, limits.anchor_interval)
-    if tau <= state.get_last_anchor():
-        tau = 0
-    else:
-        tau = unsafe_sub(tau, state.get_last_anchor())
+    tau: uint256 = unsafe_add(unsafe_sub(now, anchor), limits.anchor_interval)
     state.set_sqrt_tau(fixed_point.root_down(unsafe_mul(tau, 1_000)))
     state.set_level(self.level_of(tau, limits.tau_reduce, limits.tau_halt, state.get_level()))
 
@@ -54,7 +52,7 @@ def addon(board: types.Board) -> uint256:
 
 @internal
 def haircut(board: types.Board) -> uint256:
-    """@return share of a stale position's notional that its equity loses by the age of its mark, ppm. Only for stale markets."""
+    """@return share of notional that a stale market's position takes off equity, by the age of its mark, ppm."""
     if board.risk == 0 or state.get_time() <= board.mark_time:
         return 0
     return self._capped(board, fixed_point.root_down(unsafe_mul(unsafe_sub(state.get_time(), board.mark_time), 1_000)))

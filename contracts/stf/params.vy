@@ -68,10 +68,11 @@ PRICES_MAX: constant(uint256) = 4  # markets in one OraclePrice
 WORK_BYTE: constant(uint256) = 300
 WORK_TX: constant(uint256) = 12_000
 WORK_SIGNATURE: constant(uint256) = 16_000
+WORK_DECODE: constant(uint256) = 3_500  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: constant(uint256) = 32_000
 WORK_STEP: constant(uint256) = 68_000
 WORK_TERM: constant(uint256) = 5_500  # one position in one margin check
-WORK_PRICE: constant(uint256) = 26_000  # one market of an OraclePrice
+WORK_PRICE: constant(uint256) = 50_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: constant(uint256) = 15_000
 WORK_LEAF: constant(uint256) = 4_000
 

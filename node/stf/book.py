@@ -72,6 +72,11 @@ def limit_price(side: int, mark: int, band: int) -> int:
     return max(1, div_up(mark * (PPM - band), PPM))
 
 
+def signed(side: int, lots: int) -> int:
+    """What a trade of lots on a side adds to a position."""
+    return lots if side == BUY else -lots
+
+
 def reaches(side: int, price: int, best: int) -> bool:
     """Whether a limit price of a side meets a resting order's price on the other one; 0 = there is none."""
     if best == 0:
@@ -130,9 +135,9 @@ def may_resume(market: int, board: Board, pending: Pending) -> Status:
         return Status.STALE_PRICE
     position = state.get_position(pending.account, state.find_position(pending.account, market))
     if pending.reduce_only != 0:
-        lots = pending.lots if pending.side == BUY else -pending.lots
-        return Status.OK if accounts.falls(position.size, lots) else Status.REDUCE_ONLY_SIZE
-    opened = position.buy_lots if pending.side == BUY else -position.sell_lots
+        falls = accounts.falls(position.size, signed(pending.side, pending.lots))
+        return Status.OK if falls else Status.REDUCE_ONLY_SIZE
+    opened = signed(pending.side, position.buy_lots if pending.side == BUY else position.sell_lots)
     if finality.market_status(market, board) != OPEN and not accounts.falls(position.size, opened):
         return Status.MARKET_REDUCE_ONLY
     return Status.OK
@@ -233,6 +238,11 @@ def meet(
     return taker, health, Status.OK
 
 
+def reduces(size: int, side: int) -> bool:
+    """Whether an order of a side is against a position, so that it can be reduce-only."""
+    return size < 0 if side == BUY else size > 0
+
+
 def fillable(lots: int, order: Order, position: Position) -> int:
     """Lots of a resting order that may fill: a reduce-only one's are clipped to its account's position."""
     if order.flags & ORDER_REDUCE_ONLY != 0:
@@ -272,7 +282,7 @@ def moved(
     """A position after a fill, and what its account's collateral changes by (fee included). Nothing is written."""
     position = accounts.settle(copy(position), board)
     position = uncount(position, side, lots, limit * lots * board.tick_value, count)
-    position, realized = accounts.fill(position, lots if side == BUY else -lots, price, board)
+    position, realized = accounts.fill(position, signed(side, lots), price, board)
     return position, realized - fee(lots, price, board.tick_value, ppm)
 
 
@@ -284,11 +294,11 @@ def check_taker(
     A fill-or-kill was checked as a whole, before its first fill (``orders.scan``).
     """
     old, held = get_taker(market, taker.account, board)
-    signed = lots if taker.side == BUY else -lots
+    trade_lots = signed(taker.side, lots)
     ppm = taker_rate(market, taker.tif)
     count = counting(taker.tif, taker.reduce_only)
     new, change = moved(old, taker.side, lots, price, taker.price, count, ppm, board)
-    if taker.tif != FOK and exceeds_cap(market, old.size, signed):
+    if taker.tif != FOK and exceeds_cap(market, old.size, trade_lots):
         return new, change, health, Status.OI_CAP
     if not in_range(held + change) or not in_range(new.cost):
         return new, change, health, Status.TOO_LARGE
@@ -300,7 +310,7 @@ def check_taker(
     if taker.tif == LIQUIDATION:
         may = margin.liquidation_may(health, after)
     elif taker.tif != FOK:
-        may = margin.taker_may(health, after, accounts.falls(old.size, signed))
+        may = margin.taker_may(health, after, accounts.falls(old.size, trade_lots))
     if not may:
         return new, change, health, Status.INSUFFICIENT_MARGIN
     return new, change, after, Status.OK
@@ -339,7 +349,6 @@ def check_maker(
 
     ``before`` is its account's health and ``held`` its collateral with the position ``old``.
     """
-    signed = lots if side == BUY else -lots
     ppm = state.get_market(market).maker_fee
     count = COUNT_REDUCE if order.flags & ORDER_REDUCE_ONLY != 0 else COUNT_OPEN
     new, change = moved(old, side, lots, price, price, count, ppm, board)
@@ -347,7 +356,7 @@ def check_maker(
         return new, change, False
     after = margin.replace(before, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed))
+    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed(side, lots)))
 
 
 def trade(
@@ -380,7 +389,7 @@ def trade(
         maker_fee=maker_fee,
     )
     longs = apply_fill(market, order.account, side, lots, made, earned)
-    shorts = longs - (lots if side == BUY else -lots)
+    shorts = longs - signed(side, lots)
     taken_longs = apply_fill(market, taker.account, taker.side, lots, taken, paid)
     state.add_open_interest(market, longs + taken_longs)
     if taker.account != INSURANCE:
@@ -397,14 +406,13 @@ def trade(
 
 def apply_fill(market: int, account: int, side: int, lots: int, position: Position, change: int) -> int:
     """Write one side of a fill; returns the change of its long lots."""
-    signed = lots if side == BUY else -lots
     if account == INSURANCE:
         cash = state.get_insurance(market).cash + change
         state.set_insurance(market, Insurance(cash, position.size, position.cost, position.funding))
     else:
         state.set_position(account, state.find_position(account, market), position)
         state.add_collateral(account, change)
-    return max(0, position.size) - max(0, position.size - signed)
+    return max(0, position.size) - max(0, position.size - signed(side, lots))
 
 
 def rest(market: int, taker: Pending, equity: int) -> Status:

@@ -68,10 +68,11 @@ PRICES_MAX: Final = 4  # markets in one OraclePrice
 WORK_BYTE: Final = 300
 WORK_TX: Final = 12_000
 WORK_SIGNATURE: Final = 16_000
+WORK_DECODE: Final = 3_500  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: Final = 32_000
 WORK_STEP: Final = 68_000
 WORK_TERM: Final = 5_500  # one position in one margin check
-WORK_PRICE: Final = 26_000  # one market of an OraclePrice
+WORK_PRICE: Final = 50_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: Final = 15_000
 WORK_LEAF: Final = 4_000
 

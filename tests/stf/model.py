@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections import defaultdict
 from copy import copy
 from fractions import Fraction
-from math import isqrt
 
 from node.stf import state
 from node.stf.params import MARKETS_MAX, PPM, REST_FEE
@@ -33,7 +32,6 @@ from node.stf.types import (
     LIQUIDATE,
     ORACLE_PRICE,
     SETTLE,
-    SETTLING,
     WITHDRAW,
     Board,
     Fill,
@@ -85,6 +83,8 @@ class Model:
         self.dated: dict[int, bool] = {}
         self.accrued: dict[int, Fraction] = defaultdict(Fraction)  # funding index before it was cut to whole micro-USD
         self.events: list[str] = []  # takeovers and the like, for coverage
+        self.reduced: dict[int, tuple[int, int]] = {}  # block and lots of early reductions
+        self.reduced_before: dict[int, tuple[int, int]] = {}
         self.look()
         world.observers.append(self.observe)
 
@@ -100,18 +100,19 @@ class Model:
             if board.status:
                 self.boards[market] = copy(board)
                 self.prices[market] = copy(state.get_price_state(market))
+                self.reduced[market] = state.get_reduced(market)
                 self.dated[market] = state.get_market(market).expiry != 0
         engine.retract(mark)
 
     def observe(self, transaction: bytes, receipt: Receipt) -> None:
         """Follow one executed transaction, then compare everything."""
-        old, old_prices = dict(self.boards), dict(self.prices)
+        old, old_prices, self.reduced_before = dict(self.boards), dict(self.prices), dict(self.reduced)
         self.look()
         kind, body = transaction[0], transaction[1:]
         if kind == INBOX and receipt.status != Status.NO_MESSAGE:
             kind, body = self.open_message(self.world.inbox[self.world.engine.globals.cursor - 1])
         self.accrue(kind, old, old_prices)
-        if kind == LIQUIDATE:
+        if kind == LIQUIDATE and receipt.status == Status.OK:
             self.liquidate(body, receipt, old)
         else:
             for fill in receipt.fills:
@@ -194,11 +195,12 @@ class Model:
         """A slice with its penalty, or a takeover when the account owes more than it has."""
         account, pos = read_varint(body, 0)
         market, _pos = read_varint(body, pos)
-        if account not in self.owners or receipt.status != Status.OK:
+        if account == 0:
             for fill in receipt.fills:
                 self.fill(fill)
+            self.events.append("worked off")
             return
-        equity, haircut, parts = self.health(account, old)
+        equity, parts = self.health(account, old)
         if equity < 0:
             assert not receipt.fills, "a takeover trades with nobody"
             self.take_over(account, market, -equity, parts, old)
@@ -208,37 +210,36 @@ class Model:
         penalty = self.insured_value(market) - self.cash[insurance(market)]
         self.cash[account] -= penalty
         self.cash[insurance(market)] += penalty
-        self.judge_penalty(penalty, market, receipt, equity - haircut, sum(parts.values()))
+        self.judge_penalty(penalty, market, receipt, equity, parts)
 
-    def judge_penalty(self, penalty: int, market: int, receipt: Receipt, equity: int, maintenance: int) -> None:
-        """It rises in a straight line from maintenance to close-out, on what was filled."""
+    def judge_penalty(self, penalty: int, market: int, receipt: Receipt, equity: int, parts: dict[int, int]) -> None:
+        """It rises in a straight line from maintenance to close-out, on what was filled; early slices have none."""
         config, chain = self.config(market)
+        maintenance = sum(parts.values())
         closeout = ceil_div(maintenance * chain.closeout, PPM)
         filled = sum(f.lots * f.price for f in receipt.fills) * self.boards[market].tick_value
         span = maintenance - closeout
-        ramp = Fraction(min(max(0, maintenance - equity), span), span) if span else Fraction(1)
-        assert 0 <= penalty <= filled * Fraction(config.penalty, PPM) * ramp + 2, "penalties follow the ramp"
-        self.events.append("penalty" if penalty else "slice without penalty")
+        ppm = ceil_div(config.penalty * min(max(0, maintenance - equity), span), span) if span else config.penalty
+        assert 0 <= penalty <= ceil_div(filled * ppm, PPM), "penalties follow the ramp"
+        if self.reduced[market] != self.reduced_before.get(market):
+            assert penalty == 0, "early reduction costs nothing"
+            self.events.append("opted-in slice" if equity >= maintenance else "early slice")
+        elif receipt.fills:
+            self.events.append("hard slice")
 
-    def health(self, account: int, boards: dict[int, Board]) -> tuple[int, int, dict[int, int]]:
-        """Equity at last marks, what stale marks take off it, and maintenance by market, at given boards."""
-        haircut = 0
+    def health(self, account: int, boards: dict[int, Board]) -> tuple[int, dict[int, int]]:
+        """Equity at the last marks, however stale, and maintenance by market, at given boards."""
         equity = self.cash[account] - REST_FEE * self.held[account] - self.forfeits[account]
         parts = {}
-        now = self.world.engine.globals.time
         for market, board in boards.items():
             size = self.sizes[(account, market)]
             if size:
                 notional = abs(size) * board.mark * board.tick_value
-                rate = board.mm_base + (notional // board.impact if board.impact else 0)
-                rate = rate if not board.impact else min(rate, board.mm_cap)
+                slope = notional // board.impact if board.impact else 0
+                rate = min(board.mm_cap, board.mm_base + slope) if board.impact else board.mm_base
                 parts[market] = ceil_div(notional * rate, PPM)
                 equity += size * board.mark * board.tick_value
-                age = now - board.mark_time
-                if age > board.stale_ms and board.status != SETTLING:
-                    worse = min(board.addon_cap, ceil_div(board.risk * isqrt(age * 1000), 10**8))
-                    haircut += ceil_div(notional * worse, PPM)
-        return equity, haircut, parts
+        return equity, parts
 
     def take_over(
         self, account: int, market: int, deficit: int, parts: dict[int, int], old: dict[int, Board]

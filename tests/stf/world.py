@@ -7,6 +7,7 @@ from eth_hash.auto import keccak
 
 from node.stf import encoding
 from node.stf.engine import ChunkResult, Engine, genesis_leaves
+from node.stf.params import PRICES_MAX
 from node.stf.transition import InvalidChunk
 from node.stf.types import (
     ADMIN,
@@ -221,12 +222,13 @@ class World:
         receipts = []
         self.block(1)
         for slot in slots:
-            markets, values = list(prices), list(prices.values())
-            self.engine.bind()
-            digest = encoding.oracle_price_digest(slot, self.time, markets, values)
-            signature = sign(self.publishers[slot], digest)
-            tx = encoding.write_oracle_price(slot, self.time, markets, values, signature, self.time)
-            receipts.append(self.run(tx))
+            for at in range(0, len(prices), PRICES_MAX):
+                markets, values = list(prices)[at : at + PRICES_MAX], list(prices.values())[at : at + PRICES_MAX]
+                self.engine.bind()
+                digest = encoding.oracle_price_digest(slot, self.time, markets, values)
+                signature = sign(self.publishers[slot], digest)
+                tx = encoding.write_oracle_price(slot, self.time, markets, values, signature, self.time)
+                receipts.append(self.run(tx))
         return receipts
 
     def next_nonce(self, account: int, slot: int) -> int:
