@@ -49,7 +49,8 @@ losses_total: transient(int256)
 outflow: transient(uint256)
 outflow_at: transient(uint256)
 outflow_limit: transient(uint256)
-chain_word: transient(uint256)  # the whole word of the chain's parameters and its level
+resting: transient(uint256)
+chain_word: transient(uint256)  # parameters of the chain and its level, as in the leaf
 # the chunk's books
 work: transient(uint256)
 proof: transient(uint256)
@@ -145,7 +146,9 @@ def begin_chunk():
     self.losses_total = self._signed128(word, 128)
     self.outflow_at = (word >> 64) & M64
     self.outflow_limit = word & M64
-    self.chain_word = trie.get_word(leaf, 5)
+    word = trie.get_word(leaf, 5)
+    self.resting = word >> 208
+    self.chain_word = word & (2**208 - 1)
 
 
 @internal
@@ -157,7 +160,7 @@ def end_chunk():
     trie.set_word(leaf, 2, self._bits(self.accounts_total) << 128 | self._bits(self.insurance_total) & (2**128 - 1))
     trie.set_word(leaf, 3, self.fees << 192 | self.deposits << 128 | self.withdrawn << 64 | self.outflow)
     trie.set_word(leaf, 4, self._bits(self.losses_total) << 128 | self.outflow_at << 64 | self.outflow_limit)
-    trie.set_word(leaf, 5, self.chain_word)
+    trie.set_word(leaf, 5, self.resting << 208 | self.chain_word)
 
 
 @internal
@@ -350,8 +353,15 @@ def set_outflow_limit(limit: uint256):
 @view
 @internal
 def get_fees() -> uint256:
-    """@return fees held, micro-USD."""
+    """@return fees held, micro-USD; REST_FEE of every resting order among them may have to be given back."""
     return self.fees
+
+
+@view
+@internal
+def get_resting() -> uint256:
+    """@return resting orders of all accounts, dead ones and triggers included."""
+    return self.resting
 
 
 @internal
@@ -440,6 +450,7 @@ def add_open_orders(account: uint256, count: int256):
     head: uint256 = trie.get_word(leaf, 0)
     orders: uint256 = convert(convert((head >> 24) & M16, int256) + count, uint256)
     trie.set_word(leaf, 0, head & ~(M16 << 24) | orders << 24)
+    self.resting = convert(convert(self.resting, int256) + count, uint256)
 
 
 @internal

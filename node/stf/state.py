@@ -22,7 +22,7 @@ Layouts: fields from the most significant to the least, the last one ends at bit
        2  accounts_total:i128 insurance_total:i128
        3  fees:64 deposits:64 withdrawn:64 outflow:64
        4  losses_total:i128 outflow_at:64 outflow_limit:64
-       5  anchor_interval:32 tau_reduce:32 tau_halt:32 level:8 buffer_ms:32 refill:16 horizon_root:32 closeout:24
+       5  resting:48 anchor_interval:32 tau_reduce:32 tau_halt:32 level:8 buffer_ms:32 refill:16 horizon_root:32 closeout:24
     B  three words a market:
        0  mark:32 mark_time:48 tick_value:32 status:8 mm_base:24 mm_cap:24 im_base:24 im_cap:24 stale_ms:32
        1  funding:i64 loss_long:i64 loss_short:i64 impact:64
@@ -125,6 +125,7 @@ class Globals:
         "outflow_at",
         "outflow_limit",
         "position",
+        "resting",
         "sqrt_tau",
         "time",
         "withdrawn",
@@ -149,6 +150,7 @@ class Globals:
         self.outflow_at = 0
         self.outflow_limit = 0
         self.level = 0
+        self.resting = 0
         self.chain = Chain()
 
 
@@ -453,8 +455,13 @@ def set_outflow_limit(limit: int) -> None:
 
 
 def get_fees() -> int:
-    """Fees held, micro-USD."""
+    """Fees held, micro-USD; REST_FEE of every resting order among them may have to be given back."""
     return _ledger.g.fees
+
+
+def get_resting() -> int:
+    """Resting orders of all accounts, dead ones and triggers included."""
+    return _ledger.g.resting
 
 
 def add_fees(amount: int) -> None:
@@ -527,6 +534,7 @@ def get_open_orders(account: int) -> int:
 
 def add_open_orders(account: int, count: int) -> None:
     _write_account(account).open_orders += count
+    _ledger.g.resting += count
 
 
 def get_account_flags(account: int) -> int:
@@ -1043,7 +1051,8 @@ def global_words(g: Globals) -> list[int]:
         (g.accounts_total & _M128) << 128 | (g.insurance_total & _M128),
         g.fees << 192 | g.deposits << 128 | g.withdrawn << 64 | g.outflow,
         (g.losses_total & _M128) << 128 | g.outflow_at << 64 | g.outflow_limit,
-        c.anchor_interval << 176
+        g.resting << 208
+        | c.anchor_interval << 176
         | c.tau_reduce << 144
         | c.tau_halt << 112
         | g.level << 104
@@ -1068,6 +1077,7 @@ def decode_globals(value: bytes) -> Globals:
     g.fees, g.deposits, g.withdrawn, g.outflow = w[3] >> 192, w[3] >> 128 & _M64, w[3] >> 64 & _M64, w[3] & _M64
     g.losses_total, g.outflow_at, g.outflow_limit = _signed128(w[4], 128), w[4] >> 64 & _M64, w[4] & _M64
     c = w[5]
+    g.resting = c >> 208
     g.level = c >> 104 & 0xFF
     g.chain = Chain(
         anchor_interval=c >> 176 & _M32,

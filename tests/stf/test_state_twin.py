@@ -36,7 +36,7 @@ NUMBERS |= {
     "get_last_anchor": 60, "set_sqrt_tau": 61, "set_level": 62, "set_outflow": 63, "get_outflow": 64,
     "set_outflow_limit": 65, "get_fees": 66, "set_account_flags": 67, "set_cancel_at": 68, "set_buffer": 69,
     "get_buffer": 70, "add_side_lots": 71, "add_loss": 72, "set_reduced": 73, "get_reduced": 74, "set_twap": 75,
-    "get_twap": 76, "get_next": 77,
+    "get_twap": 76, "get_next": 77, "get_resting": 78,
 }
 CALLS = NUMBERS | RECORDS
 READ_BACK = {  # setters after which the mock returns what the getter says
@@ -147,8 +147,8 @@ class Chunks:
         name = rng.choice(("spend_work", "spend_proof", "set_transactions", "set_time", "set_block_number", "add_fees",
                            "set_position_number", "set_cursor", "get_next_account", "set_last_anchor", "add_deposits",
                            "get_last_anchor", "set_sqrt_tau", "set_level", "set_outflow", "get_outflow",
-                           "set_outflow_limit", "get_fees", "get_chain", "set_chain"))
-        if name in ("get_next_account", "get_last_anchor", "get_outflow", "get_fees", "get_chain"):
+                           "set_outflow_limit", "get_fees", "get_resting", "get_chain", "set_chain"))
+        if name in ("get_next_account", "get_last_anchor", "get_outflow", "get_fees", "get_resting", "get_chain"):
             self.call(name)
         elif name == "set_chain":
             self.call(name, row=record(rng, Chain))

@@ -379,7 +379,7 @@ LAYOUTS: dict[str, list[list[tuple[str, int]]]] = {
         [("accounts_total", -128), ("insurance_total", -128)],
         [("fees", 64), ("deposits", 64), ("withdrawn", 64), ("outflow", 64)],
         [("losses_total", -128), ("outflow_at", 64), ("outflow_limit", 64)],
-        [("", 48), ("anchor_interval", 32), ("tau_reduce", 32), ("tau_halt", 32), ("level", 8), ("buffer_ms", 32),
+        [("resting", 48), ("anchor_interval", 32), ("tau_reduce", 32), ("tau_halt", 32), ("level", 8), ("buffer_ms", 32),
          ("refill", 16), ("horizon_root", 32), ("closeout", 24)],
     ],
     "Board": [

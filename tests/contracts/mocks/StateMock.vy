@@ -194,6 +194,8 @@ def _engine(call: Call) -> Bytes[RECORD]:
         result, second = state.get_twap(a)
     elif call.name == 77:
         result, second = state.get_next(a, b, c, call.args[3])
+    elif call.name == 78:
+        result = state.get_resting()
     else:
         raise
     return abi_encode(result, second)
