@@ -17,7 +17,6 @@ from stf import types
 uses: state
 uses: quotes
 uses: margin
-uses: accounts
 uses: book
 
 
