@@ -179,6 +179,17 @@ _KIND_BY_STATUS: Final[dict[str, ErrorKind]] = {
     "NO_MESSAGE": ErrorKind.OperationRejected,
     "BAD_MESSAGE": ErrorKind.BadTransaction,
     "FORCED_INVALID": ErrorKind.BadTransaction,
+    "REDUCE_ONLY_SIZE": ErrorKind.ReduceOnlyViolated,
+    "FOK_UNFILLED": ErrorKind.OrderNotFillable,
+    "FOK_TOO_DEEP": ErrorKind.OrderTooDeep,
+    "SWITCH_FIRED": ErrorKind.OperationRejected,
+    "TRIGGER_NOT_REACHED": ErrorKind.OperationRejected,
+    "NOTHING_TO_SWEEP": ErrorKind.OperationRejected,
+    "MARKET_EXPIRED": ErrorKind.MarketClosed,
+    "NOT_SETTLING": ErrorKind.OperationRejected,
+    "OUTFLOW_LIMIT": ErrorKind.WithdrawalLimited,
+    "REDUCED_ENOUGH": ErrorKind.NotLiquidatable,
+    "SELF_TRADE": ErrorKind.SelfTrade,
 }
 
 

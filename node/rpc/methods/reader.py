@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from node.stf import margin, oracle, state
+from node.stf import margin, oracle, quotes, state
 from node.stf.engine import Engine
 from node.stf.params import BOARD_MARKETS, MARKETS_MAX, PRICE_MAX
 from node.stf.state import AccountRow, Ledger, MarketRow
-from node.stf.types import NO_SUCH_MARKET, SELL, Board, Order, Terms
+from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, Board, Order, Position, Terms
 
 _SEQ_MASK = (1 << 64) - 1
 
@@ -76,6 +76,11 @@ class Reader:
             total = margin.add(total, margin.terms(position, self.board(position.market)))
         return total
 
+    def terms(self, position: Position, board: Board) -> Terms:
+        """What one position adds to its account's margin."""
+        self._engine.bind()
+        return margin.terms(position, board)
+
     def side(self, market: int, side: int) -> Iterator[tuple[int, int, Order]]:
         """(price, sequence, order) of a side of the book, best first."""
         for place in self._places(market, side):
@@ -97,11 +102,18 @@ class Reader:
         return (int.from_bytes(key[4:16], "big") for key in keys)
 
     def live(self, market: int, side: int, order: Order, seq: int) -> bool:
-        """Whether a resting order would be filled, were it reached now."""
-        row = self.account(order.account)
-        if row is None or (order.expiry != 0 and order.expiry < self.ledger.g.time):
+        """Whether a resting order or trigger (sides 2 and 3) can still fill (``quotes.is_dead``, without its traces)."""
+        row, now = self.account(order.account), self.ledger.g.time
+        if row is None or (order.expiry != 0 and order.expiry < now) or 0 < row.cancel_at <= now:
             return False
-        return any(p.market == market and seq >= p.min_seq for p in row.positions)
+        for p in row.positions:
+            if p.market != market:
+                continue
+            if side < TRIGGER_FALL and order.flags & ORDER_REDUCE_ONLY == 0:
+                return seq >= p.min_seq
+            against = p.size > 0 if quotes.order_side(order, side) == SELL else p.size < 0
+            return seq >= p.reduce_min_seq and against
+        return False
 
     def levels(self, market: int, side: int, depth: int, visits_max: int = 20_000) -> list[tuple[int, int, int]]:
         """The best ``depth`` price levels of live orders: (price, lots, orders); visits ``visits_max`` at most."""

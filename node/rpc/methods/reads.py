@@ -29,9 +29,11 @@ Market = Annotated[int, Meta(ge=0, le=65_535)]
 
 KIND_NAMES: Final = {
     types.ACTIONS: "Actions", types.RESUME: "Continue", types.WITHDRAW: "Withdraw", types.SET_KEY: "SetKey",
-    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.INBOX: "Inbox", types.BLOCK: "Block",
+    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.SWEEP: "Sweep", types.INBOX: "Inbox", types.BLOCK: "Block",
+    types.TRIGGER_FIRE: "TriggerFire", types.SETTLE: "Settle",
 }
-MARKET_STATUS: Final = {types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted"}
+MARKET_STATUS: Final = {
+    types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted", types.SETTLING: "settling"}
 SIDES: Final = {BUY: "buy", SELL: "sell"}
 
 
@@ -220,7 +222,7 @@ class Reads:
             tick_value=board.tick_value, mark=board.mark, mark_time=board.mark_time, fresh=reader.is_fresh(board),
             open_interest=row.open_interest, oi_cap=config.oi_cap, min_notional=config.min_notional,
             taker_fee_ppm=config.taker_fee, maker_fee_ppm=config.maker_fee, maintenance_ppm=board.mm_base,
-            initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance,
+            initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance.cash,
             pending=row.pending.lots != 0, next_seq=row.next_seq,
         )
 
@@ -320,7 +322,8 @@ def _positions(reader: Reader, row: AccountRow) -> list[shapes.PositionInfo]:
     found: list[shapes.PositionInfo] = []
     for p in row.positions:
         board = reader.board(p.market)
-        unrealized = p.size * board.mark * board.tick_value - p.cost - p.size * (board.funding - p.funding)
+        terms = reader.terms(p, board)
+        unrealized = terms.equity + terms.haircut
         found.append(shapes.PositionInfo(p.market, p.size, p.cost, unrealized, p.buy_lots, p.sell_lots, p.open_orders))
     return found
 
