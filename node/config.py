@@ -262,7 +262,7 @@ def _check_markets(markets: tuple[str, ...]) -> None:
     try:
         parse_markets(markets)
     except UnitsError as error:
-        raise ConfigError("rpc.markets", str(error), "name each market once, with its tick in dollars and its lot") from None
+        raise ConfigError("rpc.markets", str(error), "name each market once, with its tick and lot") from None
 
 
 def _check_l1(l1: L1Config) -> None:

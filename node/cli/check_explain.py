@@ -1,11 +1,10 @@
-"""Checks an explanation (al_explain, `anchorline explain --json`) without trusting whoever gave it.
+"""Checks an explanation (`anchorline explain --json`) without trusting whoever gave it. Needs nothing but keccak.
 
     python check_explain.py explanation.json HEADER_HASH     HEADER_HASH: Rollup.header_hash(batch), as L1 has it
 
-Needs nothing of this project but the standard library and keccak. Shows that the chunk and the roots before and after it
-are in the batch that L1 knows by this hash, that the leaves at the chunk's start and end are under those roots, and that
-every account's equity and maintenance margin, before and after every step, are what its leaves make them. States between
-two transactions of a chunk have no root: those it names; executing the chunk leads to them.
+Shows that the chunk and the roots before and after it are in the batch that L1 knows by this hash, that the leaves at
+its start and end are under those roots, and that every account's equity and maintenance margin, before and after every
+step, are what its leaves make them. States inside a chunk have no root: those it names; executing the chunk gives them.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ M64, PPM = (1 << 64) - 1, 10**6
 GLOBAL_KEY = "0x47" + "00" * 31
 
 
-class CheckFailed(Exception):
-    """What does not fit."""
+class CheckFailed(Exception): ...
 
 
 def need(holds: bool, what: str) -> None:
@@ -71,9 +69,9 @@ def fold_list(place: dict[str, Any], count: int) -> bytes:
 
 def check_batch(evidence: dict[str, Any], header_hash: bytes) -> int:
     """The batch that L1 knows by a hash has the chunk between these roots; the batch's number."""
-    batch = evidence["batch"]
-    need(batch is not None, "the chunk is not on L1 yet: ask again later")
-    header, parent, chunk = raw(batch["header"]), raw(batch["parent"]), batch["chunk"]
+    need(evidence["batch"] is not None, "the chunk is not on L1 yet: ask again later")
+    batch, chunk = evidence["batch"], evidence["batch"]["chunk"]
+    header, parent = raw(batch["header"]), raw(batch["parent"])
     need(keccak(header) == header_hash, "the header is not the one that L1 has")
     fields = [header[at : at + 32] for at in range(0, len(header), 32)]
     count = int.from_bytes(fields[5], "big")
@@ -91,10 +89,6 @@ def check_batch(evidence: dict[str, Any], header_hash: bytes) -> int:
     return int.from_bytes(fields[0], "big")
 
 
-def div_up(a: int, b: int) -> int:
-    return -(-a // b)
-
-
 def margin(account: bytes, leaves: dict[str, str]) -> tuple[int, int]:
     """Equity and maintenance margin of an account leaf, micro-USD, with the boards and the time of a state's leaves."""
     boards = {raw(key)[1]: words(raw(value)) for key, value in leaves.items() if raw(key)[:1] == b"B"}
@@ -106,15 +100,18 @@ def margin(account: bytes, leaves: dict[str, str]) -> tuple[int, int]:
         size, cost, funding, loss = (signed(w[at], shift) for shift in (192, 128, 64, 0))
         market = w[at + 2] >> 16 & 0xFFFF
         a, b, c = boards[market // 8][3 * (market % 8) : 3 * (market % 8) + 3]
-        notional, impact, mark_time = abs(size) * (a >> 216) * (a >> 136 & 0xFFFFFFFF), b & M64, a >> 168 & (1 << 48) - 1
+        notional, impact = abs(size) * (a >> 216) * (a >> 136 & 0xFFFFFFFF), b & M64
+        mark_time = a >> 168 & (1 << 48) - 1
         index = signed(b, 128 if size > 0 else 64) if size else 0
         equity += (notional if size > 0 else -notional) - cost - size * (signed(b, 192) - funding)
         equity -= abs(size) * (index - loss)
         if size and now > mark_time + (a & 0xFFFFFFFF):  # a stale price is feared to be worse
             risk, cap = c >> 192, c >> 168 & 0xFFFFFF
-            equity -= div_up(notional * min(cap, div_up(risk * isqrt((now - mark_time) * 1000), 10**8)), PPM)
+            cut = min(cap, -(-risk * isqrt((now - mark_time) * 1000) // 10**8))
+            equity -= -(-notional * cut // PPM)
         base, cap = a >> 104 & 0xFFFFFF, a >> 80 & 0xFFFFFF
-        maintenance += div_up(notional * min(PPM, base if impact == 0 else min(cap, base + notional // impact)), PPM)
+        rate = min(PPM, base if impact == 0 else min(cap, base + notional // impact))
+        maintenance += -(-notional * rate // PPM)
         at += 3
     return equity, maintenance
 
@@ -124,26 +121,22 @@ def check(explanation: dict[str, Any], header_hash: bytes) -> list[str]:
     evidence = explanation["evidence"]
     number = check_batch(evidence, header_hash)
     lines = [f"batch {number} on L1 has the chunk, from root {evidence['pre_root']} to {evidence['post_root']}"]
-    proved: set[tuple[str, str]] = set()
-    for name, root in (("chunk_start", "pre_root"), ("chunk_end", "post_root")):
+    proved: dict[str, set[tuple[str, str]]] = {}
+    for moment, name, root in (("before", "chunk_start", "pre_root"), ("after", "chunk_end", "post_root")):
+        proved[moment] = {(leaf["key"], leaf["value"]) for leaf in evidence[name]}
         for leaf in evidence[name]:
             need(fold_leaf(leaf) == raw(evidence[root]), f"leaf {leaf['key']} is not under the {root}")
-            proved.add((leaf["key"], leaf["value"]))
         lines.append(f"{len(evidence[name])} leaves are under the {root}")
     for step in explanation["steps"]:
-        for item in step["accounts"]:
-            key = "0x41" + item["account"].to_bytes(4, "big").hex() + "00" * 27
-            for moment in ("before", "after"):
-                shown, leaf = item[moment], item["leaf_" + moment]
-                if shown is None:
-                    continue
-                equity, maintenance = margin(raw(leaf), evidence[moment])
-                who = f"account {item['account']} {moment} {step['what']!r}"
-                need((equity, maintenance) == (shown["equity"], shown["maintenance"]),
-                     f"{who} has equity {equity} and maintenance {maintenance}, not what is shown")
-                used = {(key, leaf)} | {each for each in evidence[moment].items() if each[0][:4] == "0x42"}
-                how = "under a root" if used <= proved else "inside the chunk: execute it to see"
-                lines.append(f"{who}: equity {equity}, maintenance {maintenance} ({how})")
+        for item, moment in [(item, m) for item in step["accounts"] for m in ("before", "after") if item[m]]:
+            leaf, leaves = item["leaf_" + moment], evidence[moment]
+            found = margin(raw(leaf), leaves)
+            text = f"account {item['account']} {moment} {step['what']!r}: equity {found[0]}, maintenance {found[1]}"
+            need(found == (item[moment]["equity"], item[moment]["maintenance"]), f"{text}, not what is shown")
+            used = {("0x41" + item["account"].to_bytes(4, "big").hex() + "00" * 27, leaf)}
+            used |= {each for each in leaves.items() if each[0][:4] == "0x42"}
+            ends = f"proven, as the chunk {'began' if moment == 'before' else 'ended'}"
+            lines.append(f"{text} ({ends if used <= proved[moment] else 'inside the chunk: execute it to see'})")
     return lines
 
 

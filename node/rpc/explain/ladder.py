@@ -131,7 +131,8 @@ def _early(rung: Rung, row: MarketRow, account: AccountRow) -> list[Line]:
         block, reduced = row.reduced
         done = reduced if block == rung.late.ledger.g.block_number else 0
         lines.append(line("lots that this block may still reduce",
-                          "div_up(open_interest * reduce_cap, 10**6) - reduced", "lots", open_interest=row.open_interest,
+                          "div_up(open_interest * reduce_cap, 10**6) - reduced", "lots",
+                          open_interest=row.open_interest,
                           reduce_cap=row.config.reduce_cap, reduced=done))
     return lines
 

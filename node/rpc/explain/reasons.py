@@ -117,6 +117,12 @@ def _fresh(case: Case) -> list[Line]:
         for market in markets for board in (case.reader.board(market),)]
 
 
+def _busy(case: Case) -> list[Line]:
+    row = case.config
+    return [] if row is None else [condition(
+        "no order waits to be continued", "waiting_lots == 0", waiting_lots=row.pending.lots)]
+
+
 def _band(case: Case) -> list[Line]:
     assert case.action is not None, "orders have bands"
     board, row = case.board, case.config
@@ -308,7 +314,8 @@ def _halted(case: Case) -> list[Line]:
 
 
 _REASONS: Final[dict[str, Callable[[Case], list[Line]]]] = {
-    "STALE_PRICE": _fresh, "PRICE_BAND": _band, "MIN_NOTIONAL": _least, "INSUFFICIENT_MARGIN": _margin,
+    "MARKET_BUSY": _busy, "STALE_PRICE": _fresh,
+    "PRICE_BAND": _band, "MIN_NOTIONAL": _least, "INSUFFICIENT_MARGIN": _margin,
     "OI_CAP": _cap, "TOO_MANY_ORDERS": _count_orders, "TOO_MANY_POSITIONS": _count_positions,
     "WOULD_CROSS": _crosses, "ORDER_EXPIRED": _good_till, "MARKET_REDUCE_ONLY": _reduces,
     "NO_ACCOUNT": _account_exists, "KEY_EXPIRED": _key_lives, "EXPIRED": _lives, "EXPIRY_TOO_FAR": _not_too_far,

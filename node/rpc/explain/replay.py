@@ -136,9 +136,10 @@ async def replay(chain: Chain, found: StoredTransaction) -> Scene:
             view = await trio.to_thread.run_sync(past.rewind)
         except StorageError as error:
             oldest = chain.store.oldest_block() or 0
-            raise fail(ErrorKind.NotFound, f"position {found.receipt.position} is in block {found.block}; this node can "
-                       f"execute again what is after block {oldest} ({error}): ask a node that keeps more undo records "
-                       "(verifier.undo_blocks), or derive anew from L1", param="id") from None
+            where = f"position {found.receipt.position} is in block {found.block}"
+            raise fail(ErrorKind.NotFound, f"{where}; this node can execute again what is after block {oldest} ({error}): "
+                       "ask a node that keeps more undo records (verifier.undo_blocks), or derive anew from L1",
+                       param="id") from None
         if view.root() != past.root:
             raise Critical(f"undo records of block {found.block} lead to another state than its parent's: derive anew")
         return await _Replay(past, chain.domain, view).run()

@@ -132,7 +132,7 @@ def _whole(scene: Scene, intent: Intent, status: Status, fills: list[Fill]) -> S
     lines = why(case, status)
     roles = _roles(intent, early, late)
     if intent.kind == types.LIQUIDATE:
-        lines = explain_liquidation(Rung(early, late, intent.account, intent.market, status, fills)) or lines
+        lines += explain_liquidation(Rung(early, late, intent.account, intent.market, status, fills))
     if intent.message_kind == types.DEPOSIT and status == Status.OK and intent.amount:
         lines.append(line("credited", "amount", amount=intent.amount))
     step = Step(None, describe_intent(intent), describe_status(status.name), lines, _fills(early, fills),

@@ -13,7 +13,16 @@ from node.stf import margin, oracle, quotes, state
 from node.stf.engine import Engine
 from node.stf.params import BOARD_MARKETS, MARKETS_MAX, PRICE_MAX
 from node.stf.state import AccountRow, Ledger, MarketRow
-from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, Board, Order, Position, Terms
+from node.stf.types import (
+    NO_SUCH_MARKET,
+    ORDER_REDUCE_ONLY,
+    SELL,
+    TRIGGER_FALL,
+    Board,
+    Order,
+    Position,
+    Terms,
+)
 
 _SEQ_MASK = (1 << 64) - 1
 
@@ -85,7 +94,7 @@ class Reader:
         """(price, sequence, order) of a side of the book, best first."""
         for place in self._places(market, side):
             order = self.ledger.orders.get((market, side, place))
-            price = place >> 64 if side == SELL else PRICE_MAX - (place >> 64)
+            price = place >> 64 if side & 1 == SELL else PRICE_MAX - (place >> 64)
             seq = place & _SEQ_MASK
             if order is None:
                 value = self.ledger.source.get(state.order_key(market, side, price, seq))
@@ -102,7 +111,7 @@ class Reader:
         return (int.from_bytes(key[4:16], "big") for key in keys)
 
     def live(self, market: int, side: int, order: Order, seq: int) -> bool:
-        """Whether a resting order or trigger (sides 2 and 3) can still fill (``quotes.is_dead``, without its traces)."""
+        """Whether a resting order or trigger (sides 2, 3) can still fill: ``quotes.is_dead`` without its traces."""
         row, now = self.account(order.account), self.ledger.g.time
         if row is None or (order.expiry != 0 and order.expiry < now) or 0 < row.cancel_at <= now:
             return False

@@ -29,8 +29,8 @@ Market = Annotated[int, Meta(ge=0, le=65_535)]
 
 KIND_NAMES: Final = {
     types.ACTIONS: "Actions", types.RESUME: "Continue", types.WITHDRAW: "Withdraw", types.SET_KEY: "SetKey",
-    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.SWEEP: "Sweep", types.INBOX: "Inbox", types.BLOCK: "Block",
-    types.TRIGGER_FIRE: "TriggerFire", types.SETTLE: "Settle",
+    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.SWEEP: "Sweep", types.INBOX: "Inbox",
+    types.BLOCK: "Block", types.TRIGGER_FIRE: "TriggerFire", types.SETTLE: "Settle",
 }
 MARKET_STATUS: Final = {
     types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted", types.SETTLING: "settling"}
