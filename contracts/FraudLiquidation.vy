@@ -36,7 +36,7 @@ initializes: margin[state := state, oracle := oracle, finality := finality]
 initializes: accounts[state := state, margin := margin]
 initializes: book[state := state, quotes := quotes, finality := finality, oracle := oracle, margin := margin, accounts := accounts]
 initializes: insurance[state := state, oracle := oracle, finality := finality, parts := parts]
-initializes: liquidation[state := state, oracle := oracle, margin := margin, accounts := accounts, book := book]
+initializes: liquidation[state := state, margin := margin, accounts := accounts, parts := parts, insurance := insurance]
 initializes: settlement[state := state, finality := finality, margin := margin, accounts := accounts, insurance := insurance]
 
 

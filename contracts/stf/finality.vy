@@ -70,7 +70,7 @@ def _capped(board: types.Board, root: uint256) -> uint256:
 def market_status(market: uint256, board: types.Board) -> uint256:
     """
     @return what trading a market allows now: its own status, worsened by the chain's level, an unconfirmed jump of its price,
-            a position that its insurance still holds, or its expiry.
+            or its expiry.
     """
     if board.status == types.NO_SUCH_MARKET:
         return types.NO_SUCH_MARKET
@@ -81,7 +81,7 @@ def market_status(market: uint256, board: types.Board) -> uint256:
         return types.SETTLING
     if board.status == types.REDUCE_ONLY or level == types.LEVEL_REDUCE:
         return types.REDUCE_ONLY
-    if state.get_price_state(market).jump_price != 0 or state.get_insurance(market).size != 0:
+    if state.get_price_state(market).jump_price != 0:
         return types.REDUCE_ONLY
     expiry: uint256 = state.get_market(market).expiry
     if expiry != 0 and state.get_time() >= expiry:

@@ -125,7 +125,7 @@ def halt(market: uint256, before: types.Board) -> uint256:
         board: types.Board = before
         board.status = types.HALTED
         state.set_board(market, board)
-    return types.MARKET_HALTED
+    return types.TOO_LARGE
 
 
 @internal

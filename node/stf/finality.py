@@ -86,7 +86,11 @@ def _capped(board: Board, root: int) -> int:
 
 def market_status(market: int, board: Board) -> int:
     """What trading a market allows now: its own status, worsened by the chain's level, an unconfirmed jump of its
-    price, a position that its insurance still holds, or its expiry."""
+    price, or its expiry.
+
+    Not by a position that insurance still holds: flat makers are who it can trade with, and in replayed crashes a
+    market that turned them away left insurance with its positions while the price ran on.
+    """
     if board.status == NO_SUCH_MARKET:
         return NO_SUCH_MARKET
     level = state.get_level()
@@ -96,7 +100,7 @@ def market_status(market: int, board: Board) -> int:
         return SETTLING
     if board.status == REDUCE_ONLY or level == LEVEL_REDUCE:
         return REDUCE_ONLY
-    if state.get_price_state(market).jump_price != 0 or state.get_insurance(market).size != 0:
+    if state.get_price_state(market).jump_price != 0:
         return REDUCE_ONLY
     expiry = state.get_market(market).expiry
     if expiry != 0 and state.get_time() >= expiry:

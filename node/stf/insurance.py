@@ -16,7 +16,8 @@ The surplus, less than one micro-USD a lot, stays with insurance; with nobody on
 position is closed for him, and who has left before owes nothing.) An index that would pass its bound changes nothing
 and halts its market.
 
-Insurance's position is worked off by immediate orders near the mark; its market is reduce-only until it is gone.
+Insurance's position is worked off by immediate orders near the mark. Its market stays open meanwhile: whoever is flat
+and bids is who it can trade with (replayed crashes: shut out, insurance kept its positions while the price ran on).
 """
 
 from copy import copy
@@ -122,7 +123,7 @@ def halt(market: int, board: Board) -> Status:
     if board.status != SETTLING:
         board.status = HALTED
         state.set_board(market, board)
-    return Status.MARKET_HALTED
+    return Status.TOO_LARGE
 
 
 def work_off(market: int) -> Status:

@@ -1,8 +1,8 @@
 """While marks stand still, no transaction takes an account from solvent to bankrupt, its own or anybody else's.
 
-What margin checks, liquidations and withdrawals are for, as one property over random hostile histories of two markets, with
-the whole ladder of liquidation on. One transaction may take from others: a takeover shares what insurance lacks, by the lot
-and exactly, and the account that was in debt owes nothing of that market any more.
+What margin checks, liquidations and withdrawals are for, as one property over random hostile histories of two markets,
+with the whole ladder of liquidation on. One transaction may take from others: a takeover shares what insurance lacks,
+by the lot and exactly; that part is taken out of the comparison.
 """
 
 from __future__ import annotations

@@ -115,7 +115,8 @@ def test_liquidations_pay_what_their_lines_say(stories: dict[Path, list[Explanat
             assert gained == lines["penalty paid to insurance"], place
             seen["penalty"] += 1
         if step.status.status == "OK" and "debt of this market's share" in lines:
-            rose = (market.after.loss_long - market.before.loss_long) + (market.after.loss_short - market.before.loss_short)
+            before, after = market.before, market.after
+            rose = after.loss_long - before.loss_long + after.loss_short - before.loss_short
             assert rose == lines.get("loss shared by each of these lots", 0), place
             seen["takeover"] += 1
             seen["shared"] += rose > 0

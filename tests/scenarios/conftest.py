@@ -48,7 +48,7 @@ class Telling:
                 stage.play(row, perform)
             except (AssertionError, ValueError, KeyError) as error:
                 place = f"{self.story.path.name}:{row.line}: {criterion.number} {criterion.text}"
-                raise StoryError(f"{place}\n    {row}\n    {error}") from error
+                raise StoryError(f"{place}\n    {row}\n    {error or repr(error)}") from error
         stage.world.cut()
 
 

@@ -107,7 +107,7 @@ class Stage:
         elif match := re.fullmatch(r"remember (.+) as (\w+)", claim):
             self.remembered[match[2]] = self.value(match[1])
         elif match := re.fullmatch(r"(\w+)\.status = ([A-Z_]+)", claim):
-            found_status = MARKET_STATUS[self.market_fact(match[1], "status")]  # type: ignore[index]
+            found_status = MARKET_STATUS[int(self.fact(match[1], "status"))]
             assert found_status == match[2], f"{match[1]} is {found_status}"
         elif match := re.fullmatch(r"(.+?) (=|!=|<|>|<=|>=) (.+)", claim):
             left, right = self.value(match[1]), self.value(match[3])

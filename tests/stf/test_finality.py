@@ -154,7 +154,7 @@ def test_a_market_allows_the_least_of_what_limits_it(own: int, level: int, cause
         expected = HALTED
     elif own == SETTLING:
         expected = SETTLING
-    elif own == REDUCE_ONLY or level == LEVEL_REDUCE or cause != "none":
+    elif own == REDUCE_ONLY or level == LEVEL_REDUCE or cause in ("jump", "expired"):
         expected = REDUCE_ONLY
     assert world.status() == expected
     world.compare()

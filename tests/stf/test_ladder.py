@@ -1,7 +1,7 @@
 """The ladder that an account under margin goes down, rung by rung, and what each rung may cost whom.
 
-One lot is worth 6 USD at the opening mark of 600,000 ticks; maintenance is 2.5%, initial margin 5%. Every chunk is executed
-in both languages, and an independent model of the money watches every transaction.
+One lot is worth 6 USD at the opening mark of 600,000 ticks; maintenance is 2.5%, initial margin 5%. Every chunk is
+executed in both languages, and an independent model of the money watches every transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from node.stf.types import FLAG_BUFFERED, HALTED, IOC, OPTIONS, SETTLING, Action
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import shared_court
 from tests.stf.model import Model
-from tests.stf.world import World, buy, sell
+from tests.stf.world import World, buy, cancel_all, sell
 
 USD = 1_000_000
 MARK = 600_000
@@ -253,7 +253,7 @@ def test_healthy_accounts_are_reduced_only_if_they_opted_in(world: World) -> Non
 
 @pytest.mark.parametrize(
     ("mark", "share"),
-    [(580_000, 206_897), (575_000, 886_957), (573_000, 1_000_000)],  # of the penalty, ppm: from M to C in a straight line
+    [(580_000, 206_897), (575_000, 886_957), (573_000, 1_000_000)],  # ppm of the penalty: a straight line from M to C
 )
 def test_the_penalty_rises_from_maintenance_to_close_out(world: World, mark: int, share: int) -> None:
     """Maintenance 145 at 580,000; equity 130: 15 of the 72.5 down to the close-out, a penalty of 0.2069%."""
@@ -289,7 +289,7 @@ def test_a_penalty_never_leaves_the_account_worse_covered(world: World) -> None:
 
 
 def test_insurance_pays_the_debt_and_holds_the_position(world: World) -> None:
-    poor, rich = pair(world)
+    poor, _rich = pair(world)
     world.donate(0, 500 * USD)
     resting = world.actions(poor, replace(sell(0, 640_000, 10, 1), reduce_only=1))
     assert resting.action_statuses == [Status.OK]
@@ -301,8 +301,8 @@ def test_insurance_pays_the_debt_and_holds_the_position(world: World) -> None:
     assert (held.size, held.cash, held.cost) == (1_000, 500 * USD - debt, 1_000 * 560_000 * 10)
     assert (board(world).loss_long, board(world).loss_short) == (0, 0)
     assert liquidate(world, poor) == Status.NO_POSITION
-    refused = world.actions(rich, sell(0, 560_000, 10))
-    assert refused.action_statuses == [Status.MARKET_REDUCE_ONLY], "until insurance is flat again"
+    fresh = world.deposit("fresh", 1_000 * USD)
+    assert world.actions(fresh, buy(0, 560_000, 10)).action_statuses == [Status.OK], "who is flat may take its place"
     world.cut()
 
 
@@ -335,6 +335,7 @@ def test_a_position_opened_after_a_loss_owes_nothing_of_it(world: World) -> None
     while insurance(world).size:
         world.actions(rich, buy(0, 560_000, min(-size(world, rich), 250), 7))
         assert world.run(encoding.write_liquidate(0, 0)).status == Status.OK
+    world.actions(rich, cancel_all(0))
     long, short = world.deposit("long", 1_000 * USD), world.deposit("short", 1_000 * USD)
     trade(world, long, short, 100, price=560_000)
     assert (equity(world, long), equity(world, short)) == (1_000 * USD, 1_000 * USD)
@@ -431,9 +432,10 @@ def test_a_loss_index_at_its_bound_halts_the_market_and_moves_nothing(world: Wor
     paid = EXPOSURE_MAX // 10_000_000 - 60_000
     boards, row = copy(world.engine.ledger.boards[0]), world.engine.ledger.accounts[rich]
     boards[0].loss_short = row.positions[0].loss = paid  # shared before, and paid by the one who was there
-    rewrite(world, {state.board_key(0): state.encode_boards(boards), state.account_key(rich): state.encode_account(row)})
+    changes = {state.board_key(0): state.encode_boards(boards), state.account_key(rich): state.encode_account(row)}
+    rewrite(world, changes)
     before = equity(world, rich), equity(world, poor)
-    assert liquidate(world, poor) == Status.MARKET_HALTED
+    assert liquidate(world, poor) == Status.TOO_LARGE
     assert board(world).status == HALTED and board(world).loss_short == paid
     assert (equity(world, rich), equity(world, poor)) == before
     assert size(world, poor) == 1_000
@@ -476,7 +478,6 @@ def test_insurance_works_its_position_off_near_the_mark_only(world: World) -> No
     held = insurance(world)
     assert (held.size, held.cost) == (0, 0)
     assert world.run(encoding.write_liquidate(0, 0)).status == Status.NO_POSITION
-    assert world.actions(rich, sell(0, 558_000, 10, 3)).action_statuses == [Status.OK], "the market is open again"
     world.cut()
 
 

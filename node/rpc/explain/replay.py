@@ -137,9 +137,9 @@ async def replay(chain: Chain, found: StoredTransaction) -> Scene:
         except StorageError as error:
             oldest = chain.store.oldest_block() or 0
             where = f"position {found.receipt.position} is in block {found.block}"
-            raise fail(ErrorKind.NotFound, f"{where}; this node can execute again what is after block {oldest} ({error}): "
-                       "ask a node that keeps more undo records (verifier.undo_blocks), or derive anew from L1",
-                       param="id") from None
+            raise fail(ErrorKind.NotFound, f"{where}; this node can execute again what is after block {oldest} "
+                       f"({error}): ask a node that keeps more undo records (verifier.undo_blocks), or derive anew "
+                       "from L1", param="id") from None
         if view.root() != past.root:
             raise Critical(f"undo records of block {found.block} lead to another state than its parent's: derive anew")
         return await _Replay(past, chain.domain, view).run()

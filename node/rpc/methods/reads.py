@@ -14,6 +14,7 @@ from node.rpc.errors import ErrorKind, fail
 from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
 from node.rpc.methods.reader import Reader
+from node.rpc.methods.risk import account_risk
 from node.rpc.methods.withdrawals import created_withdrawal
 from node.rpc.server import Registry
 from node.rpc.statuses import notable
@@ -112,8 +113,9 @@ class Reads:
     def register(self, registry: Registry) -> None:
         for name, function in (
             ("al_status", self.status), ("al_syncStatus", self.sync_status), ("al_params", self.params),
-            ("al_account", self.account), ("al_accountsOf", self.accounts_of), ("al_orders", self.orders),
-            ("al_markets", self.markets), ("al_book", self.book), ("al_receipt", self.receipt),
+            ("al_account", self.account), ("al_risk", self.risk), ("al_accountsOf", self.accounts_of),
+            ("al_orders", self.orders), ("al_markets", self.markets), ("al_book", self.book),
+            ("al_receipt", self.receipt),
             ("al_block", self.block), ("al_batches", self.batches), ("al_withdrawalProof", self.withdrawal_proof),
         ):
             registry.add(name, function)
@@ -181,6 +183,14 @@ class Reads:
             open_orders=row.open_orders, keys=_keys(row), positions=_positions(reader, row), time=g.time,
             block=self._node.chain.head.number,
         )
+
+    def risk(self, account: Count, tau_ms: Annotated[int, Meta(ge=0, le=10**12)] | None = None) -> shapes.RiskInfo:
+        """The chance that an account's cushion breaks before L1 knows, or within ``tau_ms``; with its inputs."""
+        reader = self._reader
+        row = reader.account(account)
+        if row is None:
+            raise fail(ErrorKind.NotFound, f"there is no account {account}: a deposit opens one", param="account")
+        return account_risk(reader, account, row, tau_ms, self._node.chain.head.number)
 
     def accounts_of(self, owner: Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]) -> list[int]:
         """Accounts whose owner key is an address (the newest 10,000 accounts are looked at)."""
