@@ -79,6 +79,8 @@ def crosses(market: uint256, side: uint256, price: uint256) -> bool:
 def closed(market: uint256, board: types.Board) -> uint256:
     """@return why nothing may be traded in a market that exists, whatever its price; OK if it may."""
     effective: uint256 = finality.market_status(market, board)
+    if effective == types.OPEN:
+        return types.OK
     if effective == types.HALTED:
         return types.MARKET_HALTED
     expiry: uint256 = state.get_market(market).expiry
@@ -143,15 +145,20 @@ def run(market: uint256, order: types.Pending, before: types.Terms, steps_max: u
     status: uint256 = types.OK
     waiting: bool = False
     health: types.Terms = before
+    price: uint256 = 0
+    seq: uint256 = 0
     for _: uint256 in range(steps_max + 1, bound=params.MATCH_STEPS + 1):
-        if taker.lots == 0 or not self.crosses(market, taker.side, taker.price):
+        if taker.lots == 0:
+            break
+        price, seq = state.get_best(market, 1 - taker.side)
+        if not self.reaches(taker.side, taker.price, price):
             break
         if steps == 0:
             waiting = True
             break
         steps -= 1
         state.spend_work(params.WORK_STEP)
-        taker, health, status = self.visit(market, taker, health)
+        taker, health, status = self.visit(market, taker, health, price, seq)
         if status != types.OK:
             break
     if waiting:
@@ -178,13 +185,17 @@ def fill_slice(market: uint256, order: types.Pending, before: types.Terms) -> (t
     notional: uint256 = 0
     unit: uint256 = state.get_board(market).tick_value
     status: uint256 = types.OK
+    price: uint256 = 0
+    seq: uint256 = 0
     for _: uint256 in range(params.MATCH_STEPS):
-        if taker.lots == 0 or not self.crosses(market, taker.side, taker.price):
+        if taker.lots == 0:
             break
-        price: uint256 = state.get_best(market, 1 - taker.side)[0]
+        price, seq = state.get_best(market, 1 - taker.side)
+        if not self.reaches(taker.side, taker.price, price):
+            break
         lots: uint256 = taker.lots
         state.spend_work(params.WORK_STEP)
-        taker, health, status = self.visit(market, taker, health)
+        taker, health, status = self.visit(market, taker, health, price, seq)
         if status != types.OK:
             break
         notional += (lots - taker.lots) * price * unit
@@ -192,16 +203,15 @@ def fill_slice(market: uint256, order: types.Pending, before: types.Terms) -> (t
 
 
 @internal
-def visit(market: uint256, order_in: types.Pending, health: types.Terms) -> (types.Pending, types.Terms, uint256):
+def visit(
+    market: uint256, order_in: types.Pending, health: types.Terms, price: uint256, seq: uint256
+) -> (types.Pending, types.Terms, uint256):
     """
     @notice Visits the best order of the other side: removes it if it is dead, the taker's own, or unaffordable; else fills.
     @return the taker and its health after the visit, and a status other than OK if the taker must stop.
     """
     taker: types.Pending = order_in
     side: uint256 = 1 - taker.side
-    price: uint256 = 0
-    seq: uint256 = 0
-    price, seq = state.get_best(market, side)
     order: types.Order = state.get_order(market, side, price, seq)
     dead: bool = quotes.is_dead(order.account, market, order, seq, side)
     if dead or order.account == taker.account:
@@ -209,11 +219,12 @@ def visit(market: uint256, order_in: types.Pending, health: types.Terms) -> (typ
     position: types.Position = state.get_position(order.account, state.find_position(order.account, market))
     lots: uint256 = self.fillable(taker.lots, order, position)
     board: types.Board = state.get_board(market)
+    config: types.Market = state.get_market(market)
     taken: types.Position = empty(types.Position)
     paid: int256 = 0
     after: types.Terms = empty(types.Terms)
     status: uint256 = 0
-    taken, paid, after, status = self.check_taker(market, taker, health, board, lots, price)
+    taken, paid, after, status = self.check_taker(market, taker, health, board, config, lots, price)
     if status != types.OK:
         return taker, health, status
     before: types.Terms = margin.health(order.account)
@@ -221,11 +232,13 @@ def visit(market: uint256, order_in: types.Pending, health: types.Terms) -> (typ
     made: types.Position = empty(types.Position)
     earned: int256 = 0
     affordable: bool = False
-    made, earned, affordable = self.check_maker(market, side, order, position, before, held, board, lots, price)
+    made, earned, affordable = self.check_maker(
+        side, order, position, before, held, board, config.maker_fee, lots, price
+    )
     if not affordable:
         self.remove(market, side, price, seq, order, False)
         return taker, health, types.OK
-    self.trade(market, taker, order, seq, board, lots, price, taken, paid, made, earned)
+    self.trade(market, taker, order, seq, board, config, lots, price, taken, paid, made, earned)
     taker.lots -= lots
     return taker, after, types.OK
 
@@ -276,12 +289,13 @@ def fee(lots: uint256, price: uint256, tick_value: uint256, ppm: uint256) -> int
     return fixed_point.div_up(convert(lots * price * tick_value * ppm, int256), convert(params.PPM, int256))
 
 
+@pure
 @internal
-def taker_rate(market: uint256, tif: uint256) -> uint256:
+def taker_rate(config: types.Market, tif: uint256) -> uint256:
     """@return taker fee in ppm; a liquidated account pays the penalty instead, which is capped."""
     if tif == types.LIQUIDATION:
         return 0
-    return state.get_market(market).taker_fee
+    return config.taker_fee
 
 
 @pure
@@ -326,7 +340,13 @@ def moved(
 
 @internal
 def check_taker(
-    market: uint256, taker: types.Pending, health: types.Terms, board: types.Board, lots: uint256, price: uint256
+    market: uint256,
+    taker: types.Pending,
+    health: types.Terms,
+    board: types.Board,
+    config: types.Market,
+    lots: uint256,
+    price: uint256,
 ) -> (types.Position, int256, types.Terms, uint256):
     """
     @notice A fill-or-kill was checked as a whole, before its first fill (`orders.scan`).
@@ -336,12 +356,12 @@ def check_taker(
     held: int256 = 0
     old, held = self.get_taker(market, taker.account, board)
     trade_lots: int256 = self.signed(taker.side, lots)
-    ppm: uint256 = self.taker_rate(market, taker.tif)
+    ppm: uint256 = self.taker_rate(config, taker.tif)
     count: uint256 = self.counting(taker.tif, taker.reduce_only)
     new: types.Position = empty(types.Position)
     change: int256 = 0
     new, change = self.moved(old, taker.side, lots, price, taker.price, count, ppm, board)
-    if taker.tif != types.FOK and self.exceeds_cap(market, old.size, trade_lots):
+    if taker.tif != types.FOK and self.exceeds_cap(market, old.size, trade_lots, config.oi_cap):
         return new, change, health, types.OI_CAP
     if not fixed_point.in_range(held + change) or not fixed_point.in_range(new.cost):
         return new, change, health, types.TOO_LARGE
@@ -375,31 +395,31 @@ def get_taker(market: uint256, account: uint256, board: types.Board) -> (types.P
 
 
 @internal
-def exceeds_cap(market: uint256, size: int256, lots: int256) -> bool:
+def exceeds_cap(market: uint256, size: int256, lots: int256, oi_cap: uint256) -> bool:
     """@notice Whether a fill could lift open interest beyond the cap: by what the taker opens, if the maker only opens too."""
     opened: uint256 = convert(abs(lots), uint256)
     if size != 0 and (size > 0) != (lots > 0):
         opened = convert(max(0, abs(lots) - abs(size)), uint256)
-    return opened != 0 and state.get_open_interest(market) + opened > state.get_market(market).oi_cap
+    return opened != 0 and state.get_open_interest(market) + opened > oi_cap
 
 
 @internal
 def check_maker(
-    market: uint256,
     side: uint256,
     order: types.Order,
     old: types.Position,
     before: types.Terms,
     held: int256,
     board: types.Board,
+    ppm: uint256,
     lots: uint256,
     price: uint256,
 ) -> (types.Position, int256, bool):
     """
     @param before its account's health, and `held` its collateral, with the position `old`
+    @param ppm its fee
     @return the maker after a fill: position and change of collateral; and whether it can afford it.
     """
-    ppm: uint256 = state.get_market(market).maker_fee
     count: uint256 = COUNT_REDUCE if order.flags & types.ORDER_REDUCE_ONLY != 0 else COUNT_OPEN
     new: types.Position = empty(types.Position)
     change: int256 = 0
@@ -418,31 +438,42 @@ def trade(
     order: types.Order,
     seq: uint256,
     board: types.Board,
+    config: types.Market,
     lots: uint256,
     price: uint256,
     taken: types.Position,
     paid: int256,
-    made: types.Position,
+    checked: types.Position,
     earned: int256,
 ):
-    """@notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral."""
-    taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(market, taker.tif))
-    maker_fee: int256 = self.fee(lots, price, board.tick_value, state.get_market(market).maker_fee)
+    """
+    @notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral. An order
+            that is filled gives the fee back that it held.
+    """
+    taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(config, taker.tif))
+    maker_fee: int256 = self.fee(lots, price, board.tick_value, config.maker_fee)
     side: uint256 = 1 - taker.side
-    longs: int256 = self.apply_fill(market, order.account, side, lots, made, earned)
+    made: types.Position = checked
+    left: types.Order = order
+    left.lots -= lots
+    back: int256 = 0
+    if left.lots == 0:
+        made.open_orders -= 1
+        state.add_open_orders(order.account, -1)
+        back = convert(params.REST_FEE, int256)
+    longs: int256 = self.apply_fill(market, order.account, side, lots, made, earned + back)
     shorts: int256 = longs - self.signed(side, lots)
     taken_longs: int256 = self.apply_fill(market, taker.account, taker.side, lots, taken, paid)
     state.add_open_interest(market, longs + taken_longs)
     if taker.account != INSURANCE:
         longs += taken_longs
         shorts = longs
-    state.add_side_lots(market, longs, shorts)
-    state.add_fees(taker_fee + maker_fee)
-    left: types.Order = order
-    left.lots -= lots
+    if board.loss_long != 0 or board.loss_short != 0:
+        state.add_side_lots(market, longs, shorts)
+    state.add_fees(taker_fee + maker_fee - back)
     state.set_order(market, side, price, seq, left)
-    if left.lots == 0:
-        self.close_order(market, order.account, True)
+    if made.size == 0:
+        accounts.release_position(order.account, state.find_position(order.account, market))
 
 
 @internal

@@ -35,13 +35,14 @@ def scan(market: uint256, taker: types.Pending, health: types.Terms, steps_max: 
     @return OK if it will fill whole, and the steps left for that.
     """
     board: types.Board = state.get_board(market)
+    config: types.Market = state.get_market(market)
     left: uint256 = taker.lots
     mine: types.Position = empty(types.Position)
     held: int256 = 0
     mine, held = book.get_taker(market, taker.account, board)
     after: types.Position = mine
     paid: int256 = 0
-    ppm: uint256 = book.taker_rate(market, taker.tif)
+    ppm: uint256 = book.taker_rate(config, taker.tif)
     count: uint256 = book.counting(taker.tif, taker.reduce_only)
     makers: DynArray[Planned, params.FOK_DEPTH_MAX] = []
     steps: uint256 = steps_max
@@ -55,7 +56,9 @@ def scan(market: uint256, taker: types.Pending, health: types.Terms, steps_max: 
         state.spend_work(params.WORK_STEP)
         lots: uint256 = 0
         status: uint256 = 0
-        lots, status, makers = self.plan(market, 1 - taker.side, price, seq, taker, left, board, makers)
+        lots, status, makers = self.plan(
+            market, 1 - taker.side, price, seq, taker, left, board, config.maker_fee, makers
+        )
         if status != types.OK:
             return status, steps
         if lots != 0:
@@ -71,7 +74,7 @@ def scan(market: uint256, taker: types.Pending, health: types.Terms, steps_max: 
         if book.reaches(taker.side, taker.price, price):
             return types.FOK_TOO_DEEP, steps
         return types.FOK_UNFILLED, steps
-    return self.check_whole(market, taker, health, mine, after, paid, board), steps
+    return self.check_whole(market, taker, health, mine, after, paid, board, config.oi_cap), steps
 
 
 @internal
@@ -83,6 +86,7 @@ def plan(
     taker: types.Pending,
     left: uint256,
     board: types.Board,
+    ppm: uint256,
     met: DynArray[Planned, params.FOK_DEPTH_MAX],
 ) -> (uint256, uint256, DynArray[Planned, params.FOK_DEPTH_MAX]):
     """@return what a visit to one resting order will fill (0: it will go), a status, and the makers with this one moved on."""
@@ -112,7 +116,7 @@ def plan(
     affordable: bool = False
     made: types.Position = empty(types.Position)
     made, change, affordable = book.check_maker(
-        market, side, order, planned.position, before, held, board, lots, price
+        side, order, planned.position, before, held, board, ppm, lots, price
     )
     if not affordable:
         return 0, types.OK, makers
@@ -136,10 +140,11 @@ def check_whole(
     new: types.Position,
     paid: int256,
     board: types.Board,
+    oi_cap: uint256,
 ) -> uint256:
     """@notice The fill check of a fill-or-kill: its account with all of it filled."""
     lots: int256 = book.signed(taker.side, taker.lots)
-    if book.exceeds_cap(market, old.size, lots):
+    if book.exceeds_cap(market, old.size, lots, oi_cap):
         return types.OI_CAP
     after: types.Terms = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += paid

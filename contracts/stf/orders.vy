@@ -79,10 +79,11 @@ def check_place(account: uint256, action: types.Action) -> uint256:
         return types.MARKET_BUSY
     if not oracle.is_fresh(board):
         return types.STALE_PRICE
-    status = self.check_terms(account, action, board, action.tif != types.IOC and action.tif != types.FOK)
+    config: types.Market = state.get_market(action.market)
+    status = self.check_terms(account, action, board, config, action.tif != types.IOC and action.tif != types.FOK)
     if status != types.OK:
         return status
-    if book.outside_band(action.side, action.price, board.mark, state.get_market(action.market).band):
+    if book.outside_band(action.side, action.price, board.mark, config.band):
         return types.PRICE_BAND
     if action.tif == types.POST_ONLY and book.crosses(action.market, action.side, action.price):
         return types.WOULD_CROSS
@@ -90,7 +91,9 @@ def check_place(account: uint256, action: types.Action) -> uint256:
 
 
 @internal
-def check_terms(account: uint256, action: types.Action, board: types.Board, may_rest: bool) -> uint256:
+def check_terms(
+    account: uint256, action: types.Action, board: types.Board, config: types.Market, may_rest: bool
+) -> uint256:
     """@notice Price, lots and expiry of an order or trigger, and what an order must be worth to rest."""
     if action.price == 0:
         return types.BAD_PRICE
@@ -102,10 +105,9 @@ def check_terms(account: uint256, action: types.Action, board: types.Board, may_
         return types.BAD_TIME
     if action.expiry != 0 and action.expiry < state.get_time():
         return types.ORDER_EXPIRED
-    market: types.Market = state.get_market(action.market)
-    if action.lots > market.oi_cap:
+    if action.lots > config.oi_cap:
         return types.OI_CAP
-    if may_rest and action.price * action.lots * board.tick_value < market.min_notional:
+    if may_rest and action.price * action.lots * board.tick_value < config.min_notional:
         return types.MIN_NOTIONAL
     if may_rest and state.get_open_orders(account) >= params.OPEN_ORDERS_MAX:
         return types.TOO_MANY_ORDERS
@@ -116,8 +118,7 @@ def check_terms(account: uint256, action: types.Action, board: types.Board, may_
 def open_order(account: uint256, index: uint256, action: types.Action) -> (types.Terms, uint256):
     """@notice Counts the order as open if margin and caps allow it. @return the account's health with it, and a status."""
     board: types.Board = state.get_board(action.market)
-    position: types.Position = accounts.settle(state.get_position(account, index), board)
-    state.set_position(account, index, position)
+    position: types.Position = state.get_position(account, index)
     if action.reduce_only != 0:
         return self.open_reducing(account, index, position, action)
     health: types.Terms = empty(types.Terms)
@@ -247,7 +248,7 @@ def place_trigger(account: uint256, action: types.Action) -> uint256:
         return status
     if book.is_switched_off(account):
         return types.SWITCH_FIRED
-    status = self.check_terms(account, action, board, True)
+    status = self.check_terms(account, action, board, state.get_market(action.market), True)
     if status != types.OK:
         return status
     index: uint256 = state.find_position(account, action.market)

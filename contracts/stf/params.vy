@@ -8,7 +8,7 @@
         rates are parts per million (ppm), work is gas of L1, proof is bytes of calldata.
 """
 
-RULES_VERSION: constant(uint256) = 1
+RULES_VERSION: constant(uint256) = 2
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: constant(uint256) = 32

@@ -230,7 +230,9 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
             lines.append(f"  {found['roots']['agreed']:,} roots agree with L1, {found['roots']['disagreed']:,} do not")
         lines += [
             f"  market {item.market}, {item.symbol}: mark {show_price(item.mark, item)}, "
-            f"a lot is worth {_usd(item.mark * item.tick_value)} USD"
+            f"a lot is worth {_usd(item.mark * item.tick_value)} USD, "
+            f"funding {item.prices.funding_bps_8h:+.2f} bp per 8 h"
+            + ("" if item.status == "open" else f"; {item.status.upper()}")
             + ("" if item.fresh else "; STALE, no new orders") for item in markets]
         if found.get("problem"):
             lines.append(f"  problem: {found['problem']}")

@@ -30,11 +30,12 @@ def scan(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[St
     Each order that is looked at takes one step here and one when it is visited again: half of the steps are the depth.
     """
     board = state.get_board(market)
+    config = state.get_market(market)
     left = taker.lots
     mine, held = book.get_taker(market, taker.account, board)
     after = copy(mine)
     paid = 0
-    ppm = book.taker_rate(market, taker.tif)
+    ppm = book.taker_rate(config, taker.tif)
     count = book.counting(taker.tif, taker.reduce_only)
     makers: list[Planned] = []
     steps = steps_max
@@ -44,7 +45,7 @@ def scan(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[St
             break
         steps -= 1
         state.spend_work(WORK_STEP)
-        lots, status = plan(market, 1 - taker.side, price, seq, taker, left, board, makers)
+        lots, status = plan(market, 1 - taker.side, price, seq, taker, left, board, config.maker_fee, makers)
         if status != Status.OK:
             return status, steps
         if lots != 0:
@@ -58,13 +59,24 @@ def scan(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[St
     if left != 0:
         deeper = book.reaches(taker.side, taker.price, price)
         return Status.FOK_TOO_DEEP if deeper else Status.FOK_UNFILLED, steps
-    return check_whole(market, taker, health, mine, after, paid, board), steps
+    return check_whole(market, taker, health, mine, after, paid, board, config.oi_cap), steps
 
 
 def plan(
-    market: int, side: int, price: int, seq: int, taker: Pending, left: int, board: Board, makers: list[Planned]
+    market: int,
+    side: int,
+    price: int,
+    seq: int,
+    taker: Pending,
+    left: int,
+    board: Board,
+    ppm: int,
+    makers: list[Planned],
 ) -> tuple[int, Status]:
-    """What a visit to one resting order will fill; adds its maker to ``makers`` or moves it on. 0 lots: it will go."""
+    """What a visit to one resting order will fill; adds its maker to ``makers`` or moves it on. 0 lots: it will go.
+
+    ``ppm`` is the maker's fee.
+    """
     order = state.get_order(market, side, price, seq)
     if quotes.is_dead(order.account, market, order, seq, side):
         return 0, Status.OK
@@ -87,7 +99,7 @@ def plan(
     before.equity += planned.change
     held = state.get_collateral(order.account) + planned.change
     made, change, affordable = book.check_maker(
-        market, side, order, planned.position, before, held, board, lots, price
+        side, order, planned.position, before, held, board, ppm, lots, price
     )
     if not affordable:
         return 0, Status.OK
@@ -103,11 +115,11 @@ def plan(
 
 
 def check_whole(
-    market: int, taker: Pending, health: Terms, old: Position, new: Position, paid: int, board: Board
+    market: int, taker: Pending, health: Terms, old: Position, new: Position, paid: int, board: Board, oi_cap: int
 ) -> Status:
     """The fill check of a fill-or-kill: its account with all of it filled."""
     lots = book.signed(taker.side, taker.lots)
-    if book.exceeds_cap(market, old.size, lots):
+    if book.exceeds_cap(market, old.size, lots, oi_cap):
         return Status.OI_CAP
     after = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += paid

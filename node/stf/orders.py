@@ -38,6 +38,7 @@ from node.stf.types import (
     TRIGGER_RISE,
     Action,
     Board,
+    Market,
     Order,
     Pending,
     Position,
@@ -94,17 +95,18 @@ def check_place(account: int, action: Action) -> Status:
         return Status.MARKET_BUSY
     if not oracle.is_fresh(board):
         return Status.STALE_PRICE
-    status = check_terms(account, action, board, action.tif != IOC and action.tif != FOK)
+    config = state.get_market(action.market)
+    status = check_terms(account, action, board, config, action.tif != IOC and action.tif != FOK)
     if status != Status.OK:
         return status
-    if book.outside_band(action.side, action.price, board.mark, state.get_market(action.market).band):
+    if book.outside_band(action.side, action.price, board.mark, config.band):
         return Status.PRICE_BAND
     if action.tif == POST_ONLY and book.crosses(action.market, action.side, action.price):
         return Status.WOULD_CROSS
     return Status.OK
 
 
-def check_terms(account: int, action: Action, board: Board, may_rest: bool) -> Status:
+def check_terms(account: int, action: Action, board: Board, config: Market, may_rest: bool) -> Status:
     """Price, lots and expiry of an order or trigger, and what an order must be worth to rest."""
     if action.price == 0:
         return Status.BAD_PRICE
@@ -116,10 +118,9 @@ def check_terms(account: int, action: Action, board: Board, may_rest: bool) -> S
         return Status.BAD_TIME
     if action.expiry != 0 and action.expiry < state.get_time():
         return Status.ORDER_EXPIRED
-    market = state.get_market(action.market)
-    if action.lots > market.oi_cap:
+    if action.lots > config.oi_cap:
         return Status.OI_CAP
-    if may_rest and action.price * action.lots * board.tick_value < market.min_notional:
+    if may_rest and action.price * action.lots * board.tick_value < config.min_notional:
         return Status.MIN_NOTIONAL
     if may_rest and state.get_open_orders(account) >= OPEN_ORDERS_MAX:
         return Status.TOO_MANY_ORDERS
@@ -129,8 +130,7 @@ def check_terms(account: int, action: Action, board: Board, may_rest: bool) -> S
 def open_order(account: int, index: int, action: Action) -> tuple[Terms, Status]:
     """Count the order as open if margin and caps allow it. Returns the account's health with it."""
     board = state.get_board(action.market)
-    position = accounts.settle(state.get_position(account, index), board)
-    state.set_position(account, index, position)
+    position = state.get_position(account, index)
     if action.reduce_only != 0:
         return open_reducing(account, index, position, action)
     health = Terms()
@@ -250,7 +250,7 @@ def place_trigger(account: int, action: Action) -> Status:
         return status
     if book.is_switched_off(account):
         return Status.SWITCH_FIRED
-    status = check_terms(account, action, board, True)
+    status = check_terms(account, action, board, state.get_market(action.market), True)
     if status != Status.OK:
         return status
     index = state.find_position(account, action.market)

@@ -8,7 +8,7 @@ because a transaction may only begin where its worst case still fits.
 
 from typing import Final
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: Final = 32

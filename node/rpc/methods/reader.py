@@ -13,16 +13,7 @@ from node.stf import margin, oracle, quotes, state
 from node.stf.engine import Engine
 from node.stf.params import BOARD_MARKETS, MARKETS_MAX, PRICE_MAX
 from node.stf.state import AccountRow, Ledger, MarketRow
-from node.stf.types import (
-    NO_SUCH_MARKET,
-    ORDER_REDUCE_ONLY,
-    SELL,
-    TRIGGER_FALL,
-    Board,
-    Order,
-    Position,
-    Terms,
-)
+from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, Board, Order, Position, Terms
 
 _SEQ_MASK = (1 << 64) - 1
 
@@ -91,7 +82,7 @@ class Reader:
         return margin.terms(position, board)
 
     def side(self, market: int, side: int) -> Iterator[tuple[int, int, Order]]:
-        """(price, sequence, order) of a side of the book, best first."""
+        """(price, sequence, order) of a side of the book, best first; sides 2 and 3 are triggers."""
         for place in self._places(market, side):
             order = self.ledger.orders.get((market, side, place))
             price = place >> 64 if side & 1 == SELL else PRICE_MAX - (place >> 64)
@@ -111,18 +102,17 @@ class Reader:
         return (int.from_bytes(key[4:16], "big") for key in keys)
 
     def live(self, market: int, side: int, order: Order, seq: int) -> bool:
-        """Whether a resting order or trigger (sides 2, 3) can still fill: ``quotes.is_dead`` without its traces."""
+        """Whether a resting order or trigger would fill, were it reached now: ``quotes.is_dead`` without a trace."""
         row, now = self.account(order.account), self.ledger.g.time
-        if row is None or (order.expiry != 0 and order.expiry < now) or 0 < row.cancel_at <= now:
+        if row is None or 0 < order.expiry < now or 0 < row.cancel_at <= now:
             return False
-        for p in row.positions:
-            if p.market != market:
-                continue
-            if side < TRIGGER_FALL and order.flags & ORDER_REDUCE_ONLY == 0:
-                return seq >= p.min_seq
-            against = p.size > 0 if quotes.order_side(order, side) == SELL else p.size < 0
-            return seq >= p.reduce_min_seq and against
-        return False
+        position = next((p for p in row.positions if p.market == market), None)
+        if position is None:
+            return False
+        if side < TRIGGER_FALL and not order.flags & ORDER_REDUCE_ONLY:
+            return seq >= position.min_seq
+        held = position.size if quotes.order_side(order, side) == SELL else -position.size
+        return seq >= position.reduce_min_seq and held > 0
 
     def levels(self, market: int, side: int, depth: int, visits_max: int = 20_000) -> list[tuple[int, int, int]]:
         """The best ``depth`` price levels of live orders: (price, lots, orders); visits ``visits_max`` at most."""

@@ -85,6 +85,26 @@ class OrderInfo(msgspec.Struct):
     live: bool
 
 
+class PricesInfo(msgspec.Struct):
+    """How a market's mark comes about, what holding it costs, and how much it moves."""
+
+    index: int
+    basis: float
+    """Ticks that the mark is above the index, as averaged."""
+    funding_bps_8h: float
+    """What longs pay shorts now, basis points of the index per eight hours."""
+    funding: int
+    """Cumulative, micro-USD per lot."""
+    sigma_ppb: int
+    """Volatility, parts per billion per square root of a second."""
+    addon_ppm: int
+    """What the un-anchored time adds to the rate of initial margin now."""
+    jump_price: int
+    """A median that must hold before it is believed; 0 = none."""
+    expiry: int
+    """Of a dated future, L2 milliseconds; 0 = perpetual."""
+
+
 class MarketInfo(msgspec.Struct):
     market: int
     symbol: str
@@ -105,6 +125,7 @@ class MarketInfo(msgspec.Struct):
     insurance: int
     pending: bool
     next_seq: int
+    prices: PricesInfo
     tick: str = ""
     """Dollars a tick and units of the underlying a lot, as decimals; empty where the node was not told."""
     lot: str = ""
