@@ -12,7 +12,6 @@ from io import StringIO
 from typing import Annotated, Any, Final
 
 import msgspec
-import trio
 from cyclopts import Parameter
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -61,17 +60,19 @@ def explain(
     formulas
         Also show how each position's margin was calculated.
     check
-        Prove it: compare with the batch header that L1 has (--l1-rpc and --deployment say where).
+        Prove it: compare with the batch header that L1 has (--l1-rpc and --deployment say where), and execute the
+        chunk again here, on nothing but leaves that its pre-root proves.
     """
     async def command() -> None:
         from node.sdk import connect
 
         params: dict[str, Any] = {"id": int(id) if _POSITION.fullmatch(id) else id}
+        params |= {} if action is None else {"action": action}
         async with connect(rpc) as client:
-            answer = await client.call("al_explain", params if action is None else params | {"action": action})
+            answer = await client.call("al_explain", params | ({"witness": True} if check else {}))
             markets = {info.market: info for info in await client.markets()}
         found = msgspec.convert(answer, Explanation)
-        proven = await _prove(answer, l1_rpc, deployment) if check else []
+        proven = await _prove(answer, found, l1_rpc, deployment) if check else []
         emit(json, answer | {"proven": proven} if check else answer,
              lambda: render([*_page(found, markets, formulas), *_proof(proven)]))
 
@@ -85,17 +86,25 @@ def _run(command: Any) -> None:
     run_async(command)
 
 
-async def _prove(answer: dict[str, Any], l1_rpc: str, deployment: Any) -> list[str]:
-    """What check_explain shows, with the header hash that L1 has. Raises UserError if something does not fit."""
+async def _prove(answer: dict[str, Any], found: Explanation, l1_rpc: str, deployment: Any) -> list[str]:
+    """What check_explain shows with the header hash that L1 has, and what executing the chunk again here shows.
+
+    Raises UserError if something does not fit.
+    """
     from node.cli.check_explain import CheckFailed, check
     from node.l1 import bindings
     from node.l1.client import L1Client
     from node.l1.deployment import load_deployment
+    from node.rpc.explain.again import Differs, execute_again
+    from node.stf import encoding
+    from node.stf.transition import InvalidChunk
+    from node.stf.witness import BadWitness
 
     batch = answer["evidence"]["batch"]
     if batch is None:
         raise UserError("its batch is not on L1 yet: there is no root to prove it against; ask again later")
-    rollup = bytes.fromhex(load_deployment(deployment).rollup[2:])
+    record = load_deployment(deployment)
+    rollup = bytes.fromhex(record.rollup[2:])
     client = L1Client(l1_rpc)
     try:
         data = await client.call(rollup, bindings.encode_call("header_hash", batch["number"]))
@@ -103,8 +112,9 @@ async def _prove(answer: dict[str, Any], l1_rpc: str, deployment: Any) -> list[s
         client.close()
     header_hash = bytes(bindings.decode_result("header_hash", data))
     try:
-        return await trio.to_thread.run_sync(check, answer, header_hash)
-    except (CheckFailed, KeyError, IndexError, ValueError, TypeError) as error:
+        domain = encoding.domain_separator(record.l2_chain_id, int.from_bytes(rollup, "big"))
+        return [*check(answer, header_hash), *await execute_again(found, domain)]
+    except (CheckFailed, Differs, BadWitness, InvalidChunk, KeyError, IndexError, ValueError, TypeError) as error:
         raise UserError(f"NOT PROVEN: {error!r}: do not trust this node's explanation") from None
 
 

@@ -14,7 +14,7 @@ import msgspec
 from eth_hash.auto import keccak
 
 from node.derive.chain import BatchRecord, Chain
-from node.rpc.explain.replay import Scene
+from node.rpc.explain.replay import Scene, Setting
 from node.rpc.explain.steps import Step
 from node.rpc.fields import hex_of
 from node.stf import commitments, state, witness
@@ -65,19 +65,24 @@ class Evidence(msgspec.Struct):
     before: dict[str, str]
     after: dict[str, str]
     batch: BatchProof | None
+    witness: str = "0x"
+    """A partial trie of the state at the chunk's start: all leaves that executing it needs, if they were asked for."""
 
 
-def evidence_of(chain: Chain, scene: Scene, steps: Iterable[Step]) -> Evidence:
-    """Evidence for the leaves that the steps speak of."""
-    keys = leaf_keys(scene, steps)
+def evidence_of(
+    chain: Chain, block: int, scene: Scene, setting: Setting, steps: Iterable[Step], *, whole: bool
+) -> Evidence:
+    """Evidence for the leaves that the steps speak of; ``whole``: for all that the chunk's execution needs as well."""
+    keys = leaf_keys(steps)
+    shown = witness.build(setting.start, {*keys, *setting.touched}, setting.ranges) if whole else None
     return Evidence(
-        hex_of(scene.chunk_start.root()), hex_of(scene.chunk_end.root()), hex_of(scene.chunk.data),
-        [hex_of(message) for message in scene.messages], _proofs(scene.chunk_start, keys),
-        _proofs(scene.chunk_end, keys), _values(scene.before, keys), _values(scene.after, keys),
-        _batch_proof(chain, scene))
+        hex_of(setting.start.root()), hex_of(setting.end.root()), hex_of(setting.chunk.data),
+        [hex_of(message) for message in setting.messages], _proofs(setting.start, keys), _proofs(setting.end, keys),
+        _values(scene.before, keys), _values(scene.after, keys), _batch_proof(chain, block, setting),
+        "0x" if shown is None else hex_of(witness.encode(shown)))
 
 
-def leaf_keys(scene: Scene, steps: Iterable[Step]) -> list[bytes]:
+def leaf_keys(steps: Iterable[Step]) -> list[bytes]:
     """The leaves that decide: G, the accounts involved, boards, markets, and the orders that were met."""
     accounts: set[int] = set()
     markets: set[int] = set()
@@ -113,16 +118,15 @@ def _values(source: Source, keys: Iterable[bytes]) -> dict[str, str]:
     return {hex_of(key): hex_of(value) for key, value in found.items() if value is not None}
 
 
-def _batch_proof(chain: Chain, scene: Scene) -> BatchProof | None:
-    record = chain.batch_of(scene.stored.block)
+def _batch_proof(chain: Chain, block: int, setting: Setting) -> BatchProof | None:
+    record = chain.batch_of(block)
     if record is None or record.header is None:
         return None
     parent = _parent(chain, record)
     blocks = chain.batch_blocks(record)
-    chunks = [chunk for block in blocks for chunk in block.chunks]
-    index = scene.chunk_index + sum(
-        len(block.chunks) for block in blocks if block.header.number < scene.stored.block)
-    if index >= len(chunks) or chunks[index] != scene.chunk:
+    chunks = [chunk for each in blocks for chunk in each.chunks]
+    index = setting.index + sum(len(each.chunks) for each in blocks if each.header.number < block)
+    if index >= len(chunks) or chunks[index] != setting.chunk:
         return None  # L1 has changed its mind since the chunk was executed again
     leaves = commitments.chunk_leaves([c.data for c in chunks], [c.post_root for c in chunks])
 

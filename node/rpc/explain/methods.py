@@ -8,7 +8,7 @@ import structlog
 from node.derive.chain import StoredTransaction
 from node.errors import Critical
 from node.rpc.errors import ErrorKind, fail
-from node.rpc.explain.decode import Intent, read_message, read_transaction
+from node.rpc.explain.decode import Intent, intent_of
 from node.rpc.explain.evidence import Evidence, evidence_of
 from node.rpc.explain.replay import replay
 from node.rpc.explain.steps import Step, steps_of
@@ -16,7 +16,7 @@ from node.rpc.fields import Count, Hash32, bytes_of
 from node.rpc.methods import shapes
 from node.rpc.methods.reads import Node, receipt_info
 from node.rpc.server import Registry
-from node.stf import state, types
+from node.stf import types
 
 log = structlog.get_logger("explain")
 
@@ -41,19 +41,19 @@ class Explain:
         """Add the method."""
         registry.add("al_explain", self.explain)
 
-    async def explain(self, id: Count | Hash32, action: Count | None = None) -> Explanation:
+    async def explain(self, id: Count | Hash32, action: Count | None = None, witness: bool = False) -> Explanation:
         """Why a transaction (by position or hash; optionally one action of its list) did what it did.
 
         Executes its chunk again from the state before: formulas with numbers, margin before and after, and proofs of
-        the leaves under the chunk's roots.
+        the leaves under the chunk's roots; with ``witness``, of all that executing the chunk needs.
         """
         found = self._find(id)
         try:
-            scene = await replay(self._node.chain, found)
-            intent = self._intent(scene.message, found, state.decode_globals(scene.before.get(state.GLOBAL_KEY) or b""))
+            scene, setting = await replay(self._node.chain, found)
+            intent = intent_of(scene)
             _check_action(action, intent)
             steps = await steps_of(scene, intent, action)
-            evidence = evidence_of(self._node.chain, scene, steps)
+            evidence = evidence_of(self._node.chain, found.block, scene, setting, steps, whole=witness)
         except Critical as error:
             log.error("explain_failed", position=found.receipt.position, reason=str(error))
             raise fail(ErrorKind.InternalError, str(error)) from None
@@ -66,11 +66,6 @@ class Explain:
         if found is None:
             raise fail(ErrorKind.NotFound, f"no transaction {id} in a sealed block here", param="id")
         return found
-
-    def _intent(self, message: bytes | None, found: StoredTransaction, g: state.Globals) -> Intent:
-        if message is not None:
-            return read_message(message, g.time)
-        return read_transaction(found.data, g.time)
 
 
 def _check_action(action: int | None, intent: Intent) -> None:

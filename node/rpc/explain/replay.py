@@ -53,18 +53,27 @@ class Layer:
         return iter(sorted(kept))
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The chunk around a scene: what it consumed, the states at its ends, what its execution touched and observed."""
+
+    chunk: Chunk
+    index: int
+    messages: tuple[bytes, ...]
+    start: TrieView
+    end: TrieView
+    touched: frozenset[bytes]
+    ranges: tuple[tuple[bytes, bytes], ...]
+
+
 @dataclass(slots=True)
 class Scene:
     """A transaction between the states around it. ``message`` is what it consumed, if it is an Inbox."""
 
-    stored: StoredTransaction
+    receipt: Receipt
+    data: bytes
     message: bytes | None
     domain: bytes
-    chunk: Chunk
-    chunk_index: int
-    messages: tuple[bytes, ...]
-    chunk_start: TrieView
-    chunk_end: TrieView
     before: Source
     after: Source
     _books: dict[tuple[int, int], list[int]] = field(default_factory=dict)
@@ -128,7 +137,7 @@ def _past(chain: Chain, found: StoredTransaction) -> _Past:
                  parent.state_root, chain.store.rewind(parent.number))
 
 
-async def replay(chain: Chain, found: StoredTransaction) -> Scene:
+async def replay(chain: Chain, found: StoredTransaction) -> tuple[Scene, Setting]:
     """The scene of a committed transaction. Raises RpcError if its pre-state cannot be had any more."""
     past = _past(chain, found)
     async with _one_at_a_time:
@@ -155,7 +164,7 @@ class _Replay:
         self._engine = Engine(self._start, domain, past.messages.get, strict=True)
         self._executed = 0
 
-    async def run(self) -> Scene:
+    async def run(self) -> tuple[Scene, Setting]:
         target = self._past.stored.receipt.position - self._past.first
         at = 0
         for index, chunk in enumerate(self._past.chunks):
@@ -169,7 +178,9 @@ class _Replay:
             at += count
         raise Critical(f"block {self._past.stored.block} does not hold its own transaction: the database is damaged")
 
-    async def _scene(self, index: int, chunk: Chunk, transactions: list[bytes], target: int) -> Scene:
+    async def _scene(
+        self, index: int, chunk: Chunk, transactions: list[bytes], target: int
+    ) -> tuple[Scene, Setting]:
         past, engine = self._past, self._engine
         first_message = engine.globals.cursor
         engine.begin_chunk()
@@ -179,9 +190,12 @@ class _Replay:
         after = Layer(self._start, engine.end_chunk().changes)
         await self._execute(transactions[target + 1 :])
         end = MemoryTrie(base=self._start)
+        result = self._engine.end_chunk()
         self._close(chunk, end)
         messages = tuple(past.messages[number] for number in range(first_message, engine.globals.cursor))
-        return Scene(past.stored, past.message, self._domain, chunk, index, messages, self._start, end, before, after)
+        return (
+            Scene(past.stored.receipt, transactions[target], past.message, self._domain, before, after),
+            Setting(chunk, index, messages, self._start, end, result.touched, result.ranges))
 
     async def _execute(self, transactions: list[bytes]) -> None:
         for data in transactions:

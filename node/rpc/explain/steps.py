@@ -90,7 +90,7 @@ class Step(msgspec.Struct):
 
 async def steps_of(scene: Scene, intent: Intent, chosen: int | None) -> list[Step]:
     """All steps of a scene, or the one of the chosen action."""
-    receipt = scene.stored.receipt
+    receipt = scene.receipt
     if intent.kind != types.ACTIONS or not _is_list(scene, intent):
         return [_whole(scene, intent, receipt.status, receipt.fills)]
     found: list[Step] = []
@@ -111,7 +111,7 @@ async def steps_of(scene: Scene, intent: Intent, chosen: int | None) -> list[Ste
 
 def _is_list(scene: Scene, intent: Intent) -> bool:
     """Whether the list was executed: one whose envelope fails has no actions that did anything."""
-    return scene.stored.receipt.status == Status.OK and bool(intent.actions)
+    return scene.receipt.status == Status.OK and bool(intent.actions)
 
 
 def _action(
@@ -137,7 +137,7 @@ def _whole(scene: Scene, intent: Intent, status: Status, fills: list[Fill]) -> S
         lines.append(line("credited", "amount", amount=intent.amount))
     step = Step(None, describe_intent(intent), describe_status(status.name), lines, _fills(early, fills),
                 _accounts(early, late, roles, fills))
-    step.markets = _markets(early, late, intent, scene.stored.receipt.action_statuses)
+    step.markets = _markets(early, late, intent, scene.receipt.action_statuses)
     return step
 
 
