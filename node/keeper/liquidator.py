@@ -2,7 +2,8 @@
 
 Anyone may send these transactions; the rules decide. A round looks at ACCOUNTS_MAX accounts and sends at most TASKS_MAX
 transactions, in the order debt, hard, threatened, triggers, insurance's own position, buffers, settlement, sweeps;
-within a rung the account whose equity covers the smallest share of its maintenance comes first. What was refused, or
+within a rung the account whose equity covers the smallest share of its maintenance comes first, and of shares that are
+alike (to COVERAGE_STEP) the one whose positions the order flow is against. What was refused, or
 did nothing, waits before it is tried again; a latency buffer is looked at every POKE_S seconds, since one look counts
 five at most.
 """
@@ -26,6 +27,7 @@ log = structlog.get_logger("liquidator")
 ACCOUNTS_MAX: Final = 10_000  # looked at in one round; the next one goes on after them
 PAGE: Final = 500
 TASKS_MAX: Final = 256  # transactions sent in one round
+COVERAGE_STEP: Final = 50_000  # ppm of maintenance
 POKE_S: Final = 4.0
 IDLE_S: Final = 2.0
 RANKS: Final = (
@@ -44,11 +46,13 @@ class Task:
     coverage: int  # ppm of maintenance that equity covers
     calls: list[tuple[str, dict[str, int]]]
     every: bool = False
+    pressure: int = 0  # ppm of the account's notional that order flow is against, signed
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> tuple[int, int, int, int, int]:
         """Worst first."""
-        return RANKS.index(self.rung), self.coverage, self.name[1]
+        alike = self.coverage // COVERAGE_STEP
+        return RANKS.index(self.rung), alike, -self.pressure, self.coverage, self.name[1]
 
 
 class Liquidator:
@@ -162,7 +166,8 @@ def account_task(duty: AccountDuty) -> Task:
     method = "al_settle" if duty.rung == "settle" else "al_liquidate"
     calls = [(method, {"account": duty.account, "market": market}) for market in duty.markets]
     coverage = duty.equity * 1_000_000 // max(1, duty.maintenance)
-    return Task(duty.rung, ("account", duty.account), coverage, calls, every=duty.rung in ("debt", "settle"))
+    every = duty.rung in ("debt", "settle")
+    return Task(duty.rung, ("account", duty.account), coverage, calls, every=every, pressure=duty.pressure)
 
 
 def market_tasks(duty: MarketDuty) -> Iterator[Task]:

@@ -14,6 +14,7 @@ from node.rpc.errors import ErrorKind, fail
 from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
 from node.rpc.methods.duties import DutiesInfo, find_duties
+from node.rpc.methods.flow import FlowMeter
 from node.rpc.methods.reader import Reader
 from node.rpc.methods.risk import account_risk, prices_info, status_now
 from node.rpc.methods.withdrawals import created_withdrawal
@@ -107,6 +108,7 @@ class Reads:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._flow = FlowMeter(node.chain)
 
     @property
     def _reader(self) -> Reader:
@@ -197,7 +199,12 @@ class Reads:
 
     def duties(self, after: Count = 0, count: Depth = 500) -> DutiesInfo:
         """What the rules would let anybody do now: accounts on the ladder beyond ``after``, what waits in markets."""
-        return find_duties(self._reader, after, count, self._node.chain.head.number)
+        reader = self._reader
+        found = find_duties(reader, after, count, self._node.chain.head.number)
+        self._flow.update()
+        for duty in found.accounts:
+            duty.pressure = self._flow.pressure(reader, duty.account)
+        return found
 
     def accounts_of(self, owner: Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]) -> list[int]:
         """Accounts whose owner key is an address (the newest 10,000 accounts are looked at)."""
@@ -224,6 +231,7 @@ class Reads:
     def markets(self) -> list[shapes.MarketInfo]:
         """Every market: prices, parameters, open interest."""
         reader = self._reader
+        self._flow.update()
         return [self._market(reader, market, reader.board(market)) for market in reader.markets()]
 
     def _market(self, reader: Reader, market: int, board: Board) -> shapes.MarketInfo:
@@ -242,6 +250,7 @@ class Reads:
             taker_fee_ppm=config.taker_fee, maker_fee_ppm=config.maker_fee, maintenance_ppm=board.mm_base,
             initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance.cash,
             pending=row.pending.lots != 0, next_seq=row.next_seq, prices=prices_info(reader, board, row),
+            flow=self._flow.info(market, reader.ledger.g.time),
         )
 
     def book(self, market: Market, depth: Depth = 20) -> shapes.BookInfo:

@@ -105,6 +105,16 @@ class PricesInfo(msgspec.Struct):
     """Of a dated future, L2 milliseconds; 0 = perpetual."""
 
 
+class FlowInfo(msgspec.Struct):
+    """Which way takers trade, fading over a minute. An estimate of this node: no rule reads it."""
+
+    net_lots: int = 0
+    """Bought less sold."""
+    gross_lots: int = 0
+    imbalance: float = 0.0
+    """Net over gross: 1 if all takers buy, -1 if all sell."""
+
+
 class MarketInfo(msgspec.Struct):
     market: int
     symbol: str
@@ -131,6 +141,7 @@ class MarketInfo(msgspec.Struct):
     lot: str = ""
     price: str = ""
     """The mark in dollars."""
+    flow: FlowInfo = msgspec.field(default_factory=FlowInfo)
 
 
 class BookInfo(msgspec.Struct):
