@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 _ENTRY: Final = re.compile(
@@ -77,12 +77,10 @@ def _places(unit: Decimal) -> int:
 
 
 def _whole(text: str, unit: Decimal, law: str) -> int:
-    try:
-        value = Decimal(text.replace(",", "").replace("_", ""))
-    except InvalidOperation:
-        raise UnitsError(f"{text!r} is no number") from None
-    if not value.is_finite() or value < 0:
-        raise UnitsError(f"{text!r}: give a number that is not negative")
+    digits = text.replace(",", "").replace("_", "")
+    if not (digits.isascii() and _DECIMAL.fullmatch(digits)):
+        raise UnitsError(f"{text!r}: give a number of at most 12 digits before and after the point, not negative")
+    value = Decimal(digits)
     count = value / unit
     if count != count.to_integral_value():
         below = int(count) * unit
