@@ -3,9 +3,8 @@
 Anyone may send these transactions; the rules decide. A round looks at ACCOUNTS_MAX accounts and sends at most TASKS_MAX
 transactions, in the order debt, hard, threatened, triggers, insurance's own position, buffers, settlement, sweeps;
 within a rung the account whose equity covers the smallest share of its maintenance comes first, and of shares that are
-alike (to COVERAGE_STEP) the one whose positions the order flow is against. What was refused, or
-did nothing, waits before it is tried again; a latency buffer is looked at every POKE_S seconds, since one look counts
-five at most.
+alike (to COVERAGE_STEP) the one whose positions the order flow is against. What was refused, or did nothing, waits
+before it is tried again; a latency buffer is looked at every POKE_S seconds, since one look counts five at most.
 """
 
 from __future__ import annotations
@@ -117,40 +116,42 @@ class Liquidator:
     async def _work(self, task: Task, sends_max: int) -> tuple[int, int]:
         """Send a task, again while it does something; returns transactions sent, and how many did something."""
         sent = done = 0
+        statuses: list[str] = []
         for _ in range(REPEATS.get(task.rung, 1)):
-            fruitful = 0
+            statuses = []
             for method, params in task.calls:
                 if sent == sends_max:
                     return sent, done
                 sent += 1
-                fruitful += await self._send(task, method, params)
-                if fruitful and not task.every:
+                statuses.append(await self._send(task, method, params))
+                if statuses[-1] and not task.every:
                     break
-            done += fruitful
-            if not fruitful:
+            done += sum(status != "" for status in statuses)
+            if "OK" not in statuses:
                 break
-        if task.rung == "buffered" or not fruitful:
+        if task.rung == "buffered" or not any(statuses):
             pause = POKE_S if task.rung == "buffered" else IDLE_S
             self._waiting[(task.rung, *task.name)] = self._clock() + pause
         return sent, done
 
-    async def _send(self, task: Task, method: str, params: dict[str, int]) -> int:
-        """1 if it did what it was sent for, 0 if it was refused or found nothing to do. Raises ConnectionLost."""
+    async def _send(self, task: Task, method: str, params: dict[str, int]) -> str:
+        """The status if it did something; empty if it was refused or found nothing to do. Raises ConnectionLost."""
         try:
             answer: dict[str, Any] = await self._client.call(method, params)
         except ConnectionLost:
             raise
         except AnchorlineError as error:
             log.debug("task_refused", rung=task.rung, reason=error.reason, **params)
-            return 0
-        status = answer["status"]
+            return ""
+        status: str = answer["status"]
         if status not in ("OK", "BUFFERED", "RECOVERED", "PENDING"):
             log.debug("task_idle", rung=task.rung, status=status, **params)
-            return 0
-        self.done[task.rung] += 1
-        level = log.debug if task.rung == "buffered" else log.info
-        level("task_done", rung=task.rung, status=status, position=answer["position"], **params)
-        return 1
+            return ""
+        did = {"BUFFERED": "buffered", "RECOVERED": "recovered"}.get(status, task.rung)
+        self.done[did] += 1
+        level = log.debug if did == "buffered" else log.info
+        level("task_done", rung=did, position=answer["position"], **params)
+        return status
 
 
 def plan(duties: DutiesInfo) -> Iterator[Task]:
