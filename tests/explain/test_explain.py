@@ -117,7 +117,7 @@ def test_liquidations_pay_what_their_lines_say(stories: dict[Path, list[Explanat
         if step.status.status == "OK" and "debt of this market's share" in lines:
             before, after = market.before, market.after
             rose = after.loss_long - before.loss_long + after.loss_short - before.loss_short
-            assert rose == lines.get("loss shared by each of these lots", 0), place
+            assert rose == lines.get("loss that each of these lots bears, at most its worth", 0), place
             seen["takeover"] += 1
             seen["shared"] += rose > 0
         if step.status.status == "BUFFERED":
@@ -176,6 +176,23 @@ async def test_what_is_not_sealed_or_not_kept_is_named() -> None:
     assert (await explain.explain(kept.first_position)).receipt.block == kept.number
     with pytest.raises(RpcError, match=f"execute again what is after block {gone.number}.*keeps more undo records"):
         await explain.explain(gone.first_position)
+
+
+async def test_no_more_wait_than_can_be_served() -> None:
+    explain = explainer(chain_of(played(STORIES[-1])))
+    answers: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await explain.explain(3)
+            answers.append("explained")
+        except RpcError as error:
+            answers.append(error.data["kind"])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(ask)
+    assert sorted(set(answers)) == ["RateLimitExceeded", "explained"] and answers.count("explained") == 17
 
 
 async def test_a_node_goes_on_while_it_explains() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from node.storage.kv import MemoryKV
 from tests.derive.story import Story
 from tests.derive.test_chain import replay
 from tests.derive.test_pipeline import Follower
+from tests.differential.harness import Case, Verdict, execute
+from tests.differential.scenarios import SCENARIOS, ready
+from tests.differential.soup import Soup
 from tests.scenarios.reader import read_story
 from tests.scenarios.stage import Stage
 from tests.scenarios.verbs import perform
@@ -56,7 +60,7 @@ async def everything(explain: Explain) -> list[Explanation]:
     chain = explain._node.chain
     found = [stored.receipt for number in range(1, chain.head.number + 1) for stored in chain.transactions(number)]
     return [await explain.explain(receipt.position) for receipt in found
-            if receipt.kind not in (BLOCK, ORACLE_PRICE) or receipt.position % 10 == 0]
+            if receipt.kind not in (BLOCK, ORACLE_PRICE) or receipt.status != 0 or receipt.position % 10 == 0]
 
 
 def as_json(explanation: Explanation) -> Any:
@@ -102,12 +106,14 @@ def fall(story: Story, carol: int) -> None:
     story.run(encoding.write_liquidate(carol, 0))
 
 
-def forced_withdraw(story: Story, account: int, amount: int, *, expiry: int = 60_000) -> bytes:
+def forced_withdraw(
+    world: World, account: int, amount: int, *, expiry: int = 60_000, recipient: int = 0xBEEF
+) -> bytes:
     """A signed withdrawal as L1 forces it in: its times are relative to 0."""
-    story.engine.bind()
-    nonce, until = story.next_nonce(account, 0), story.time + expiry
-    signature = sign(story.keys[account], encoding.withdraw_digest(account, nonce, until, 0xBEEF, amount))
-    return encoding.write_withdraw(account, nonce, until, 0xBEEF, amount, signature, 0)
+    world.engine.bind()
+    nonce, until = world.next_nonce(account, 0), world.time + expiry
+    signature = sign(world.keys[account], encoding.withdraw_digest(account, nonce, until, recipient, amount))
+    return encoding.write_withdraw(account, nonce, until, recipient, amount, signature, 0)
 
 
 async def derived(story: Story) -> Follower:
@@ -122,3 +128,33 @@ def header_hash_on_l1(chain: Chain, number: int) -> bytes:
     record = chain.batch(number)
     assert record is not None and record.header is not None
     return header_hash(record.header)
+
+
+# --- what the two languages are compared on ---------------------------------------------------------------------------
+
+
+class Alone:
+    """A court of one language: the differential histories without the contract."""
+
+    domain = DOMAIN
+
+    def reset(self) -> None:
+        """Nothing is kept here."""
+
+    def compare(self, case: Case) -> Verdict:
+        """What Python made of it."""
+        return Verdict(execute(case, self.domain), 0, 0, 0)
+
+
+def histories(seeds: range, chunks: int) -> Iterator[World]:
+    """Every directed history, and random ones in which no message was consumed before it was there."""
+    court: Any = Alone()
+    for scenario in SCENARIOS:
+        world = ready(court)
+        scenario(world)
+        yield world
+    for seed in seeds:
+        soup = Soup(court, seed)
+        soup.run(chunks)
+        if not soup.world.seen["NO_MESSAGE"]:
+            yield soup.world

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from node.errors import Critical
 from node.rpc.explain.lines import Line, condition, line
 from node.rpc.explain.statement import Statement, account_statement
 from node.rpc.methods.reader import Reader
@@ -176,8 +177,9 @@ def _penalty(rung: Rung, row: MarketRow, found: Statement) -> list[Line]:
     room = line("what the account can lose", "max(0, E_after_fills - kept)",
                 E_after_fills=last.equity + last.haircut + paid, kept=kept.value)
     due = line("penalty due", "div_up(filled * rate, 10**6)", filled=filled, rate=rate.value)
-    return [span, rate, due, kept, room,
-            line("penalty paid to insurance", "min(due, room)", due=due.value, room=room.value)]
+    penalty = line("penalty paid to insurance", "min(due, room)", due=due.value, room=room.value)
+    _same("insurance", paid, penalty.value)
+    return [span, rate, due, kept, room, penalty]
 
 
 # --- takeover ---------------------------------------------------------------------------------------------------------
@@ -203,6 +205,17 @@ def _takeover(rung: Rung, row: MarketRow, found: Statement) -> list[Line]:
                 open_interest=row.open_interest, insured=held.size)
     lines = [debt, insured, lacks, lots]
     if lots.value:
-        lines.append(line("loss shared by each of these lots", "div_up(lacks, lots)", "micro-USD per lot",
-                          lacks=lacks.value, lots=lots.value))
+        lines.append(line("loss that each of these lots bears, at most its worth",
+                          "min(div_up(lacks, open_interest), mark * tick_value)", "micro-USD per lot",
+                          lacks=lacks.value, open_interest=row.open_interest, mark=board.mark, tick_value=board.tick_value))
+    if rung.status == Status.OK:
+        late = rung.late.board(rung.market)
+        rose = late.loss_long - board.loss_long + late.loss_short - board.loss_short
+        _same("the loss index", rose, lines[-1].value if lots.value else 0)
     return lines
+
+
+def _same(what: str, happened: int, shown: int) -> None:
+    """A formula of the ladder against what the state says. Raises Critical: better no explanation than a wrong one."""
+    if happened != shown:
+        raise Critical(f"{what} moved by {happened}, the formulas shown say {shown}: report this")

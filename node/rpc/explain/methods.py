@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import structlog
+import trio
 
 from node.derive.chain import StoredTransaction
 from node.errors import Critical
@@ -19,6 +22,8 @@ from node.rpc.server import Registry
 from node.stf import types
 
 log = structlog.get_logger("explain")
+
+WAITING_MAX: Final = 16
 
 
 class Explanation(msgspec.Struct):
@@ -36,6 +41,7 @@ class Explain:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._turn = trio.Lock()  # one at a time: each holds a state in memory
 
     def register(self, registry: Registry) -> None:
         """Add the method."""
@@ -47,7 +53,13 @@ class Explain:
         Executes its chunk again from the state before: formulas with numbers, margin before and after, and proofs of
         the leaves under the chunk's roots; with ``witness``, of all that executing the chunk needs.
         """
-        found = self._find(id)
+        waiting = self._turn.statistics().tasks_waiting
+        if waiting >= WAITING_MAX:
+            raise fail(ErrorKind.RateLimitExceeded, f"{waiting} explanations wait already: ask again in a moment")
+        async with self._turn:
+            return await self._explain(self._find(id), action, witness)
+
+    async def _explain(self, found: StoredTransaction, action: int | None, witness: bool) -> Explanation:
         try:
             scene, setting = await replay(self._node.chain, found)
             intent = intent_of(scene)

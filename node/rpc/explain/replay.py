@@ -33,8 +33,6 @@ from node.storage.kv import StorageError
 BLOCKS_BACK_MAX: Final = 100_000
 TURN: Final = 8  # transactions executed before other tasks get a turn
 
-_one_at_a_time: Final = trio.Lock()  # each scene holds a state in memory
-
 
 class Layer:
     """Leaves after some changes to a source (a `Source` itself)."""
@@ -140,18 +138,17 @@ def _past(chain: Chain, found: StoredTransaction) -> _Past:
 async def replay(chain: Chain, found: StoredTransaction) -> tuple[Scene, Setting]:
     """The scene of a committed transaction. Raises RpcError if its pre-state cannot be had any more."""
     past = _past(chain, found)
-    async with _one_at_a_time:
-        try:
-            view = await trio.to_thread.run_sync(past.rewind)
-        except StorageError as error:
-            oldest = chain.store.oldest_block() or 0
-            where = f"position {found.receipt.position} is in block {found.block}"
-            raise fail(ErrorKind.NotFound, f"{where}; this node can execute again what is after block {oldest} "
-                       f"({error}): ask a node that keeps more undo records (verifier.undo_blocks), or derive anew "
-                       "from L1", param="id") from None
-        if view.root() != past.root:
-            raise Critical(f"undo records of block {found.block} lead to another state than its parent's: derive anew")
-        return await _Replay(past, chain.domain, view).run()
+    try:
+        view = await trio.to_thread.run_sync(past.rewind)
+    except StorageError as error:
+        oldest = chain.store.oldest_block() or 0
+        where = f"position {found.receipt.position} is in block {found.block}"
+        raise fail(ErrorKind.NotFound, f"{where}; this node can execute again what is after block {oldest} ({error}): "
+                   "ask a node that keeps more undo records (verifier.undo_blocks), or derive anew from L1",
+                   param="id") from None
+    if view.root() != past.root:
+        raise Critical(f"undo records of block {found.block} lead to another state than its parent's: derive anew")
+    return await _Replay(past, chain.domain, view).run()
 
 
 class _Replay:

@@ -160,9 +160,9 @@ def _accounts(early: Reader, late: Reader, roles: dict[int, str], fills: Iterabl
         if roles.get(fill.taker, "owner") == "owner":
             roles[fill.taker] = "taker"
         roles.setdefault(fill.maker, "maker")
-    found = [AccountStep(account, role, account_statement(early, account), account_statement(late, account),
-                         _leaf(early, account), _leaf(late, account)) for account, role in roles.items()]
-    return [each for each in found if each.before is not None or each.after is not None]
+    known = {account: role for account, role in roles.items() if late.account(account) is not None}
+    return [AccountStep(account, role, account_statement(early, account), account_statement(late, account),
+                        _leaf(early, account), _leaf(late, account)) for account, role in known.items()]
 
 
 def _leaf(reader: Reader, account: int) -> str:
