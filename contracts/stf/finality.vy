@@ -74,9 +74,9 @@ def market_status(market: uint256, board: types.Board) -> uint256:
     """
     if board.status == types.NO_SUCH_MARKET:
         return types.NO_SUCH_MARKET
-    expiry: uint256 = state.get_market(market).expiry
+    expiry: uint256 = state.get_expiry(market)
     expired: bool = expiry != 0 and state.get_time() >= expiry
-    return self.least_status(board.status, state.get_level(), expired or state.get_price_state(market).jump_price != 0)
+    return self.least_status(board.status, state.get_level(), expired or state.get_jump_price(market) != 0)
 
 
 @pure

@@ -88,6 +88,7 @@ def take_over(account: uint256, market: uint256, debt: int256) -> uint256:
     @notice Moves a position at the mark to insurance, which pays `debt` >= 0 micro-USD to the account. The account's orders in the
             market must be dead. Nothing has changed unless OK is returned, but that an index at its bound halts the market.
     """
+    state.spend_work(params.WORK_ACTION)
     board: types.Board = state.get_board(market)
     held: types.Insurance = self.settle(state.get_insurance(market), board)
     index: uint256 = state.find_position(account, market)

@@ -6,7 +6,8 @@ shown in dollars. JSON has ticks, lots and micro-USD.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -69,7 +70,17 @@ async def _trader(client: Any, account: int | None) -> Any:
     raise UserError(f"0x{signer.address.hex()} is no key of account {account}; its owner is {row.owner}")
 
 
+@asynccontextmanager
+async def open_trader(rpc: str, account: int | None) -> AsyncIterator[Any]:
+    """A trader with the user's key over a connection of its own."""
+    from node.sdk import connect
+
+    async with connect(rpc) as client:
+        yield await _trader(client, account)
+
+
 def _sent(sent: Any) -> dict[str, Any]:
+    """What the sequencer answered, for --json."""
     return msgspec.to_builtins(sent)  # type: ignore[no-any-return]
 
 
@@ -82,37 +93,67 @@ def _fills(sent: Any, info: Any) -> str:
     return f"; {show_size(lots, info)} filled at {at}"
 
 
+def _order_line(row: Any, info: Any) -> str:
+    """A resting order or trigger."""
+    size = show_size(row.lots, info)
+    if row.trigger:
+        limit = f" at {show_price(row.limit, info)} or better" if row.limit else ""
+        kind = "trigger"
+        where = f"{row.side} {size}{limit} once the mark is at {show_price(row.price, info)} or {row.trigger}"
+    else:
+        kind, where = "order", f"{row.side} {size} at {show_price(row.price, info)}"
+        where += " reduce-only" if row.reduce_only else ""
+    return f"  {kind} {row.client_id}: market {row.market}  {where}" + ("" if row.live else "  DEAD")
+
+
 def order(
-    side: Literal["buy", "sell"], lots: Amount, price: Amount, *, market: str = "0", account: Whole | None = None,
-    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", client_id: Whole | None = None,
-    rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
+    side: Literal["buy", "sell"], lots: Amount, price: Amount | None = None, *, market: str = "0",
+    account: Whole | None = None, tif: Literal["GTC", "IOC", "FOK", "POST_ONLY"] = "GTC", reduce_only: bool = False,
+    self_trade: Literal["CANCEL_RESTING", "CANCEL_TAKER", "CANCEL_BOTH"] = "CANCEL_RESTING",
+    client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
     """Place an order, signed with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE).
+
+    Without a price it is a market order: it trades at once with what the book has inside the market's price band, and
+    the rest is cancelled.
 
     Parameters
     ----------
     lots
         Size in lots; with a decimal point (0.0100) in units of the underlying.
     price
-        Limit in ticks; with a decimal point (60010.0) in dollars.
+        Limit in ticks; with a decimal point (60010.0) in dollars; none for a market order.
     market
         Number or symbol of the market; `anchorline status` lists them.
     tif
-        Time in force: good till cancelled, immediate or cancel, or only if it rests in the book.
+        Time in force: good till cancelled, immediate or cancel, whole or nothing, or only if it rests in the book.
+    reduce_only
+        Only make your position smaller: needs no margin, and is clipped to the position.
+    self_trade
+        What is cancelled if it meets an order of yours: that one, this one, or both.
     account
         Yours by default: the newest one that the key owns.
     client_id
         Your name for the order, to cancel it by; keep it unique. Chosen if you give none.
     """
+    if price is None and tif not in ("GTC", "IOC"):
+        raise UserError(f"a market order trades at once: give a price for {tif}")
+
     async def command() -> None:
         from node.sdk import connect
 
         async with connect(rpc) as client:
             trader = await _trader(client, account)
             info = find_market(await client.markets(), market)
-            sent = await trader.place(
-                info.market, side, price=to_ticks(price, info), lots=to_lots(lots, info), tif=tif, client_id=client_id)
-            filled = _fills(sent, info) or ("; nothing filled" if tif == "IOC" else "")
+            size = to_lots(lots, info)
+            if price is None:
+                sent = await trader.market_order(
+                    info.market, side, lots=size, client_id=client_id, reduce_only=reduce_only)
+            else:
+                sent = await trader.place(
+                    info.market, side, price=to_ticks(price, info), lots=size, tif=tif, client_id=client_id,
+                    reduce_only=reduce_only, self_trade=self_trade)
+            filled = _fills(sent, info) or ("; nothing filled" if tif == "IOC" or price is None else "")
             text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{filled}"
             emit(json, _sent(sent), text)
 
@@ -123,7 +164,7 @@ def cancel(
     client_id: Whole | None = None, *, market: str = "0", all: bool = False, account: Whole | None = None,
     rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
-    """Cancel one order by its client id, or with --all every order in a market. Signed with your key.
+    """Cancel one order or trigger by its client id, or with --all everything in a market. Signed with your key.
 
     Parameters
     ----------
@@ -204,8 +245,7 @@ def account(number: Whole | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: boo
         lines += [f"  position: market {p.market}  {'long' if p.size > 0 else 'short'} "
                   f"{show_size(abs(p.size), named[p.market])}  unrealized {_usd(p.unrealized)} USD"
                   for p in row.positions if p.size]
-        lines += [f"  order {o.client_id}: market {o.market}  {o.side} {show_size(o.lots, named[o.market])} "
-                  f"at {show_price(o.price, named[o.market])}" for o in orders]
+        lines += [_order_line(o, named[o.market]) for o in orders]
         emit(json, result, "\n".join(lines))
 
     _run(command)

@@ -55,7 +55,6 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "equity would not cover initial margin with this order open, or after its fill",
         "deposit, order less, or cancel other orders; `anchorline account` shows the margin"),
     "WOULD_CROSS": ("a post-only order would have taken from the book", "move the limit away from the other side"),
-    "UNSUPPORTED": ("these rules do not know this kind of order", "use another time in force"),
     "ORDER_NOT_FOUND": (
         "no such order rests: it was filled, cancelled, or never rested", "`anchorline account` lists open orders"),
     "NOT_YOUR_ORDER": ("the order is another account's, or has another client id", "name market and client id again"),

@@ -93,9 +93,9 @@ def market_status(market: int, board: Board) -> int:
     """
     if board.status == NO_SUCH_MARKET:
         return NO_SUCH_MARKET
-    expiry = state.get_market(market).expiry
+    expiry = state.get_expiry(market)
     expired = expiry != 0 and state.get_time() >= expiry
-    return least_status(board.status, state.get_level(), expired or state.get_price_state(market).jump_price != 0)
+    return least_status(board.status, state.get_level(), expired or state.get_jump_price(market) != 0)
 
 
 def least_status(status: int, level: int, curbed: bool) -> int:

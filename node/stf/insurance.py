@@ -25,7 +25,7 @@ from copy import copy
 
 from node.stf import accounts, book, finality, funding, margin, oracle, state
 from node.stf.fixed_point import div_up, in_range
-from node.stf.params import LIQUIDATION_SLICE_PPM, PPM
+from node.stf.params import LIQUIDATION_SLICE_PPM, PPM, WORK_ACTION
 from node.stf.types import (
     BUY,
     HALTED,
@@ -92,6 +92,7 @@ def take_over(account: int, market: int, debt: int) -> Status:
     The account's orders in the market must be dead. Nothing has changed unless OK is returned, but that an index at its
     bound halts the market.
     """
+    state.spend_work(WORK_ACTION)
     board = state.get_board(market)
     held = settle(state.get_insurance(market), board)
     index = state.find_position(account, market)

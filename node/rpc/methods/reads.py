@@ -20,7 +20,7 @@ from node.rpc.methods.risk import account_risk, prices_info, status_now
 from node.rpc.methods.withdrawals import created_withdrawal
 from node.rpc.server import Registry
 from node.rpc.statuses import notable
-from node.stf import commitments, state, types, witness
+from node.stf import commitments, quotes, state, types, witness
 from node.stf.engine import Engine
 from node.stf.state import AccountRow
 from node.stf.types import BUY, SELL, Board, Fill, Receipt, Status
@@ -39,6 +39,7 @@ MARKET_STATUS: Final = {
     types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted", types.SETTLING: "settling",
 }
 SIDES: Final = {BUY: "buy", SELL: "sell"}
+TRIGGERS: Final = {types.TRIGGER_FALL: "below", types.TRIGGER_RISE: "above"}
 
 
 @dataclass(slots=True)
@@ -219,12 +220,14 @@ class Reads:
         return found
 
     def orders(self, account: Count, market: Market | None = None) -> list[shapes.OrderInfo]:
-        """An account's resting orders, with the keys that a cancel names."""
+        """An account's resting orders and triggers, with the keys that a cancel names."""
         reader = self._reader
         markets = reader.markets() if market is None else [market]
         return [
-            shapes.OrderInfo(m, SIDES[side], price, seq, order.lots, order.client_id, order.expiry,
-                             reader.live(m, side, order, seq))
+            shapes.OrderInfo(
+                m, SIDES[quotes.order_side(order, side)], price, seq, order.lots, order.client_id, order.expiry,
+                reader.live(m, side, order, seq), order.flags & types.ORDER_REDUCE_ONLY != 0, TRIGGERS.get(side, ""),
+                order.limit)
             for m, side, price, seq, order in reader.orders(account, markets)
         ]
 

@@ -83,6 +83,11 @@ class OrderInfo(msgspec.Struct):
     client_id: int
     expiry: int
     live: bool
+    reduce_only: bool = False
+    trigger: str = ""
+    """above or below: fires once the mark is at ``price`` or beyond; empty for an order in the book."""
+    limit: int = 0
+    """Of a trigger's order, ticks; 0 = the market's band when it fires."""
 
 
 class PricesInfo(msgspec.Struct):
