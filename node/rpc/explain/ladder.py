@@ -207,7 +207,8 @@ def _takeover(rung: Rung, row: MarketRow, found: Statement) -> list[Line]:
     if lots.value:
         lines.append(line("loss that each of these lots bears, at most its worth",
                           "min(div_up(lacks, open_interest), mark * tick_value)", "micro-USD per lot",
-                          lacks=lacks.value, open_interest=row.open_interest, mark=board.mark, tick_value=board.tick_value))
+                          lacks=lacks.value, open_interest=row.open_interest, mark=board.mark,
+                          tick_value=board.tick_value))
     if rung.status == Status.OK:
         late = rung.late.board(rung.market)
         rose = late.loss_long - board.loss_long + late.loss_short - board.loss_short
