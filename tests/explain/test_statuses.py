@@ -30,6 +30,10 @@ async def statuses_of(chain: Chain, *, every: int = 1) -> set[str]:
     seen: set[str] = set()
     for index, explained in enumerate(await everything(explain)):
         seen.update(step.status.status for step in explained.steps)
+        for step in explained.steps:
+            if step.status.status == "INSUFFICIENT_MARGIN":
+                missed = [each.name for each in step.lines if each.unit == "condition" and not each.value]
+                assert missed, (explained.receipt.position, step.what, step.lines)
         if index % every == 0:
             answer = as_json(await explain.explain(explained.receipt.position, None, True))
             assert await execute_again(msgspec.convert(answer, Explanation), DOMAIN)

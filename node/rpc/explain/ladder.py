@@ -20,7 +20,7 @@ from node.stf.types import FLAG_BUFFERED, FLAG_OPT_IN, Board, Fill, Position, St
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One call of Liquidate: the account and market, before and after."""
+    """One call of Liquidate, or of Settle: the account and market, before and after."""
 
     early: Reader
     late: Reader
@@ -28,6 +28,7 @@ class Rung:
     market: int
     status: Status
     fills: Sequence[Fill]
+    settles: bool = False
 
     @property
     def board(self) -> Board:
@@ -43,6 +44,11 @@ def explain_liquidation(rung: Rung) -> list[Line]:
     row = rung.early.market(rung.market) if rung.board.status else None
     if row is None:
         return []
+    if rung.settles:
+        found = account_statement(rung.early, rung.account)
+        return [] if found is None else [condition(
+            "equity at last marks is not below zero", "equity + haircut >= 0", equity=found.equity,
+            haircut=found.haircut)]
     if rung.account == 0:
         size = row.insurance.size
         return [] if size == 0 else _order(rung, row, size, LIQUIDATION_SLICE_PPM, row.config.near_band)

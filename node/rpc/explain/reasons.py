@@ -17,10 +17,11 @@ from node.rpc.explain.ladder import position_of
 from node.rpc.explain.lines import Line, condition
 from node.rpc.explain.statement import Statement, account_statement, row_statement
 from node.rpc.methods.reader import Reader
-from node.stf import accounts
+from node.stf import accounts, book
 from node.stf.params import (
     EXPIRY_AHEAD_MS,
     FOK_DEPTH_MAX,
+    MATCH_STEPS,
     NONCE_AHEAD_MS,
     OPEN_ORDERS_MAX,
     OUTFLOW_WINDOW_MS,
@@ -30,6 +31,7 @@ from node.stf.params import (
 from node.stf.state import AccountRow, MarketRow
 from node.stf.types import (
     BUY,
+    FOK,
     PLACE,
     TRIGGER,
     TRIGGER_FALL,
@@ -86,12 +88,7 @@ def counted_open(case: Case) -> Statement | None:
     action, row = case.action, case.row
     if action is None or action.op != PLACE or action.reduce_only or row is None:
         return None  # reduce-only orders are outside margin
-    row = deepcopy(row)
-    if all(p.market != case.market for p in row.positions):
-        row.positions.append(Position(market=case.market, funding=case.board.funding))
-    board = case.board
-    notional = action.price * action.lots * board.tick_value
-    accounts.add_open(position_of(row, case.market), action.side, action.lots, notional)
+    row = _with_open(row, case.market, case.board, action, action.lots)
     return row_statement(case.reader, case.intent.account, row)
 
 
@@ -146,10 +143,81 @@ def _margin(case: Case) -> list[Line]:
     opened = counted_open(case)
     if opened is None:
         return []
-    return [
-        _named(opened, "equity", "equity"), _named(opened, "initial margin", "initial margin with the order open"),
-        condition("margin covers the order", "equity >= initial + rest_fee", equity=opened.equity,
-                  initial=opened.initial, rest_fee=REST_FEE)]
+    covered = condition("margin covers the order", "equity >= initial + rest_fee", equity=opened.equity,
+                        initial=opened.initial, rest_fee=REST_FEE)
+    lines = [_named(opened, "equity", "equity"),
+             _named(opened, "initial margin", "initial margin with the order open"), covered]
+    return lines if covered.value else [*lines, *_reduces(case)]
+
+
+def next_fill(case: Case, late: Reader, filled: int) -> list[Line]:
+    """Why an order that was margined when it came stopped after ``filled`` lots: the fill that it may not have.
+
+    A fill-or-kill is judged with all of its fills at once.
+    """
+    action, row = case.action, late.account(case.intent.account)
+    market = late.market(case.market) if late.board(case.market).status else None
+    if action is None or row is None or market is None or action.op not in (PLACE, TRIGGER) or action.lots <= filled:
+        return []
+    met = _crossing(case, late, action, action.lots - filled) if action.op == PLACE else []
+    if not met:
+        return _holds(case, late, row)
+    board = late.board(case.market)
+    row = _with_open(row, case.market, board, action, action.lots - filled)
+    before = row_statement(late, case.intent.account, row)
+    at = next(i for i, p in enumerate(row.positions) if p.market == case.market)
+    size = row.positions[at].size
+    count = book.counting(action.tif, action.reduce_only)
+    for price, lots in met:
+        row.positions[at], change = book.moved(
+            row.positions[at], action.side, lots, price, action.price, count, market.config.taker_fee, board)
+        row.collateral += change
+    after = row_statement(late, case.intent.account, row)
+    total = sum(lots for _price, lots in met)
+    lines = [condition(
+        f"margin covers the next fill, {total:,} lots from {met[0][0]:,} ticks on", "equity_after >= initial_after",
+        equity_after=after.equity, initial_after=after.initial)]
+    if accounts.falls(size, total if action.side == BUY else -total):
+        lines.append(condition(
+            "or the account gets no worse",
+            "min(equity_after, equity_after * maintenance - equity * maintenance_after) >= 0",
+            equity_after=after.equity, maintenance=before.maintenance, equity=before.equity,
+            maintenance_after=after.maintenance))
+    return lines
+
+
+def _crossing(case: Case, late: Reader, action: Action, lots: int) -> list[tuple[int, int]]:
+    """(price, lots) of the fills that come next: one, or all that a fill-or-kill needs."""
+    found: list[tuple[int, int]] = []
+    side = 1 - action.side
+    for price, seq, order in islice(late.side(case.market, side), MATCH_STEPS):
+        if not lots or not book.reaches(action.side, action.price, price) or (found and action.tif != FOK):
+            break
+        if late.live(case.market, side, order, seq) and order.account != case.intent.account:
+            found.append((price, min(lots, order.lots)))
+            lots -= found[-1][1]
+    return found
+
+
+def _holds(case: Case, late: Reader, row: AccountRow) -> list[Line]:
+    """What an account needs for an order to rest."""
+    equity = row_statement(late, case.intent.account, row).equity
+    return [condition("collateral can hold the fee of a resting order", "collateral >= rest_fee",
+                      collateral=row.collateral, rest_fee=REST_FEE),
+            condition("equity can hold it too", "equity >= rest_fee", equity=equity, rest_fee=REST_FEE)]
+
+
+def _with_open(row: AccountRow, market: int, board: Board, action: Action, lots: int) -> AccountRow:
+    """A copy of the account with lots of the order counted as open, settled as the rules settle it first."""
+    row = deepcopy(row)
+    if all(p.market != market for p in row.positions):
+        row.positions.append(Position(market=market, funding=board.funding))
+    position = accounts.settle(position_of(row, market), board)
+    if action.reduce_only:
+        position.reduce_lots += lots
+    else:
+        accounts.add_open(position, action.side, lots, action.price * lots * board.tick_value)
+    return row
 
 
 def _named(statement: Statement, name: str, shown: str) -> Line:

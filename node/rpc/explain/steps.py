@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import replace
 
 import msgspec
 import trio
@@ -15,7 +16,7 @@ import trio
 from node.rpc.explain.decode import Intent, describe_action, describe_intent
 from node.rpc.explain.ladder import Rung, explain_liquidation, position_of
 from node.rpc.explain.lines import Line, line
-from node.rpc.explain.reasons import Case, counted_open, why
+from node.rpc.explain.reasons import Case, counted_open, next_fill, why
 from node.rpc.explain.replay import Scene
 from node.rpc.explain.statement import Statement, account_statement
 from node.rpc.fields import hex_of
@@ -120,9 +121,12 @@ def _action(
     action: Action = intent.actions[index]
     early, late = scene.reader(before), scene.reader(after)
     case = Case(early, intent, action, action.market)
+    lines = why(case, status)
+    if status == Status.INSUFFICIENT_MARGIN and all(each.value for each in lines if each.unit == "condition"):
+        lines += next_fill(case, late, sum(fill.lots for fill in fills if fill.taker == intent.account))
     opened = counted_open(case) if action.op == types.PLACE and early.board(action.market).status else None
     return Step(
-        index, describe_action(action), describe_status(status.name), why(case, status),
+        index, describe_action(action), describe_status(status.name), lines,
         _fills(early, fills), _accounts(early, late, {intent.account: "owner"}, fills), opened)
 
 
@@ -131,14 +135,27 @@ def _whole(scene: Scene, intent: Intent, status: Status, fills: list[Fill]) -> S
     case = Case(early, intent, None, intent.market)
     lines = why(case, status)
     roles = _roles(intent, early, late)
-    if intent.kind == types.LIQUIDATE:
-        lines += explain_liquidation(Rung(early, late, intent.account, intent.market, status, fills))
+    if intent.kind in (types.LIQUIDATE, types.SETTLE):
+        settles = intent.kind == types.SETTLE
+        lines += explain_liquidation(Rung(early, late, intent.account, intent.market, status, fills, settles))
+    if intent.kind == types.RESUME and status == Status.INSUFFICIENT_MARGIN:
+        lines += _resumed(early, late, intent, fills)
     if intent.message_kind == types.DEPOSIT and status == Status.OK and intent.amount:
         lines.append(line("credited", "amount", amount=intent.amount))
     step = Step(None, describe_intent(intent), describe_status(status.name), lines, _fills(early, fills),
                 _accounts(early, late, roles, fills))
     step.markets = _markets(early, late, intent, scene.receipt.action_statuses)
     return step
+
+
+def _resumed(early: Reader, late: Reader, intent: Intent, fills: Sequence[Fill]) -> list[Line]:
+    """Why the order that a market waited for stopped."""
+    row = early.market(intent.market)
+    assert row is not None, "a market that waits has a leaf"
+    order = row.pending
+    action = Action(types.PLACE, intent.market, order.side, order.price, order.lots, order.tif, order.reduce_only)
+    case = Case(early, replace(intent, account=order.account), action, intent.market)
+    return next_fill(case, late, sum(fill.lots for fill in fills))
 
 
 def _roles(intent: Intent, early: Reader, late: Reader) -> dict[int, str]:
