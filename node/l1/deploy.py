@@ -2,7 +2,7 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-the verifier that names it, markets before their publishers, `open` last.
+the verifier that names it, markets before what needs them (risk parameters, publishers), `open` last.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class _Run:
         await self._together([partial(self._create_part, "FraudRules"), partial(self._create, "Rollup", rollup_args)])
         verifier_args = encode(["address", "address"], [self._created["Rollup"], self._created["FraudRules"]])
         await self._create("FraudVerifier", verifier_args)
-        markets, publishers = plan.messages()
+        markets, later = plan.messages()
         await self._together([
             partial(self._call, "set_verifier", self._created["FraudVerifier"]), *self._admin("market", markets)])
-        await self._together(self._admin("publisher", publishers))
+        await self._together(self._admin("setting", later))
         await self._call("open")
         return await self._record(params.genesis_root)
 
