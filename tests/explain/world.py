@@ -107,11 +107,11 @@ def fall(story: Story, carol: int) -> None:
 
 
 def forced_withdraw(
-    world: World, account: int, amount: int, *, expiry: int = 60_000, recipient: int = 0xBEEF
+    world: World, account: int, amount: int, *, expiry: int = 60_000, recipient: int = 0xBEEF, ahead: int = 0
 ) -> bytes:
     """A signed withdrawal as L1 forces it in: its times are relative to 0."""
     world.engine.bind()
-    nonce, until = world.next_nonce(account, 0), world.time + expiry
+    nonce, until = world.next_nonce(account, 0) + ahead, world.time + expiry
     signature = sign(world.keys[account], encoding.withdraw_digest(account, nonce, until, recipient, amount))
     return encoding.write_withdraw(account, nonce, until, recipient, amount, signature, 0)
 

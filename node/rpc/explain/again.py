@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from node.rpc.explain.decode import intent_of
 from node.rpc.explain.methods import Explanation
 from node.rpc.explain.replay import Layer, Scene
-from node.rpc.explain.steps import steps_of
+from node.rpc.explain.steps import intent_of, steps_of
 from node.rpc.fields import bytes_of
 from node.rpc.methods import reads
 from node.stf import encoding, state, transition, witness

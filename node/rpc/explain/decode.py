@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from node.rpc.explain.replay import Scene
-from node.stf import encoding, state, types
+from node.stf import encoding, types
 from node.stf.commitments import MESSAGE_HEAD_BYTES
 from node.stf.types import Action
 
@@ -34,12 +33,6 @@ class Intent:
     actions: list[Action] = field(default_factory=list)
     prices: list[tuple[int, int]] = field(default_factory=list)
     message_kind: int = 0
-
-
-def intent_of(scene: Scene) -> Intent:
-    """What a scene's transaction asks for, with what it forces in if it consumes a message."""
-    time = state.decode_globals(scene.before.get(state.GLOBAL_KEY) or b"").time
-    return read_transaction(scene.data, time) if scene.message is None else read_message(scene.message, time)
 
 
 def read_transaction(data: bytes, base_time: int) -> Intent:

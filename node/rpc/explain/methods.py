@@ -11,10 +11,10 @@ import trio
 from node.derive.chain import StoredTransaction
 from node.errors import Critical
 from node.rpc.errors import ErrorKind, fail
-from node.rpc.explain.decode import Intent, intent_of
+from node.rpc.explain.decode import Intent
 from node.rpc.explain.evidence import Evidence, evidence_of
 from node.rpc.explain.replay import replay
-from node.rpc.explain.steps import Step, steps_of
+from node.rpc.explain.steps import Step, intent_of, steps_of
 from node.rpc.fields import Count, Hash32, bytes_of
 from node.rpc.methods import shapes
 from node.rpc.methods.reads import Node, receipt_info

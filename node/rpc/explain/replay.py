@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import Final
 
 import trio
@@ -21,17 +22,23 @@ from node.derive.chain import Chain, StoredTransaction
 from node.derive.records import slices
 from node.errors import Critical
 from node.rpc.errors import ErrorKind, fail
+from node.rpc.explain.decode import read_message, read_transaction
 from node.rpc.methods.reader import Reader
 from node.rpc.methods.withdrawals import with_messages
 from node.stf import state, transition
 from node.stf.engine import Engine
+from node.stf.params import MARKETS_MAX
 from node.stf.state import Source
 from node.stf.trie import MemoryTrie, TrieView
 from node.stf.types import Action, Fill, Receipt, Status
 from node.storage.kv import StorageError
 
 BLOCKS_BACK_MAX: Final = 100_000
-TURN: Final = 8  # transactions executed before other tasks get a turn
+SIDES: Final = 4  # of a book: bids, asks, triggers of both kinds
+TURN: Final = 2  # transactions executed before other tasks get a turn
+
+
+Books = dict[tuple[int, int], list[int]]  # (market, side) -> negated book keys, the best one last
 
 
 class Layer:
@@ -45,10 +52,9 @@ class Layer:
         return self._changes[key] if key in self._changes else self._base.get(key)
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
-        """Keys of all leaves under a prefix, ascending."""
-        kept = {key for key in self._base.keys(prefix) if key not in self._changes}
-        kept.update(key for key, value in self._changes.items() if value is not None and key.startswith(prefix))
-        return iter(sorted(kept))
+        """Keys of all leaves under a prefix, ascending; no more of them are read than are asked for."""
+        added = sorted(key for key, value in self._changes.items() if value is not None and key.startswith(prefix))
+        return merge((key for key in self._base.keys(prefix) if key not in self._changes), added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,16 @@ class Setting:
     ranges: tuple[tuple[bytes, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One action of a list between the states around it."""
+
+    before: Source
+    after: Source
+    status: Status
+    fills: list[Fill]
+
+
 @dataclass(slots=True)
 class Scene:
     """A transaction between the states around it. ``message`` is what it consumed, if it is an Inbox."""
@@ -74,7 +90,8 @@ class Scene:
     domain: bytes
     before: Source
     after: Source
-    _books: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    books: Books = field(default_factory=dict)
+    """Indexes of books in the state before, as far as they are known."""
 
     def reader(self, source: Source) -> Reader:
         """Reads of a state; they leave no trace."""
@@ -83,23 +100,20 @@ class Scene:
     def _engine(self, source: Source) -> Engine:
         return Engine(source, self.domain, _no_message, strict=True)
 
-    def act(self, account: int, listed: list[Action], time: int) -> tuple[Source, list[Fill], list[Status]]:
-        """The state after the first actions of the transaction's list, with their fills and statuses."""
+    def acts(self, account: int, listed: list[Action], time: int) -> Iterator[Act]:
+        """The transaction's list, action by action; others may run between two of them."""
         engine = self._engine(self.before)
-        for action in listed:
-            for side in (0, 1):
-                self._index_book(action.market, side)
-        engine.ledger.books = {place: list(book) for place, book in self._books.items()}
+        engine.ledger.books = _copy(self.books)
         engine.begin_chunk()
         state.set_time(time)
-        transition.act(account, listed)
-        fills, statuses = state.take_fills(), state.take_statuses()
-        return Layer(self.before, engine.end_chunk().changes), fills, statuses
-
-    def _index_book(self, market: int, side: int) -> None:
-        if (market, side) not in self._books:
-            found = [-int.from_bytes(key[4:16], "big") for key in self.before.keys(state.book_prefix(market, side))]
-            self._books[(market, side)] = found[::-1]
+        steps = transition.match_steps(transition.count_places(listed)[0])
+        before: Source = self.before
+        for action in listed:
+            engine.bind()
+            status, steps = transition.perform(account, action, steps)
+            after = Layer(self.before, engine.end_chunk().changes)
+            yield Act(before, after, status, state.take_fills())
+            before = after
 
 
 def _no_message(_number: int) -> bytes | None:
@@ -118,6 +132,12 @@ class _Past:
     messages: dict[int, bytes]
     root: bytes
     rewind: Callable[[], TrieView]
+    markets: frozenset[int]
+
+    def open(self) -> tuple[TrieView, Books]:
+        """The state before the block, and its books' indexes. Takes long far back and with large books."""
+        view = self.rewind()
+        return view, {(market, side): _index(view, market, side) for market in self.markets for side in range(SIDES)}
 
 
 def _past(chain: Chain, found: StoredTransaction) -> _Past:
@@ -132,14 +152,34 @@ def _past(chain: Chain, found: StoredTransaction) -> _Past:
                    if stored.receipt.position == found.receipt.position)
     consumed = {cursor: chain.message(cursor) or b"" for cursor in range(parent.cursor, header.cursor)}
     return _Past(found, message, header.first_position, chain.chunks(number), chain.outcomes(number), consumed,
-                 parent.state_root, chain.store.rewind(parent.number))
+                 parent.state_root, chain.store.rewind(parent.number), _markets(chain, number))
+
+
+def _markets(chain: Chain, number: int) -> frozenset[int]:
+    """Markets whose books a block's transactions may look at."""
+    found: set[int] = set()
+    for stored, message in with_messages(chain, number):
+        time = stored.receipt.time
+        intent = read_transaction(stored.data, time) if message is None else read_message(message, time)
+        found.update((intent.market, *(action.market for action in intent.actions), *(at for at, _ in intent.prices)))
+    return frozenset(market for market in found if market < MARKETS_MAX)
+
+
+def _index(source: Source, market: int, side: int) -> list[int]:
+    """A book's index as ledgers hold it."""
+    found = [-int.from_bytes(key[4:16], "big") for key in source.keys(state.book_prefix(market, side))]
+    return found[::-1]
+
+
+def _copy(books: Books) -> Books:
+    return {place: list(book) for place, book in books.items()}
 
 
 async def replay(chain: Chain, found: StoredTransaction) -> tuple[Scene, Setting]:
     """The scene of a committed transaction. Raises RpcError if its pre-state cannot be had any more."""
     past = _past(chain, found)
     try:
-        view = await trio.to_thread.run_sync(past.rewind)
+        view, books = await trio.to_thread.run_sync(past.open)
     except StorageError as error:
         oldest = chain.store.oldest_block() or 0
         where = f"position {found.receipt.position} is in block {found.block}"
@@ -148,17 +188,18 @@ async def replay(chain: Chain, found: StoredTransaction) -> tuple[Scene, Setting
                    param="id") from None
     if view.root() != past.root:
         raise Critical(f"undo records of block {found.block} lead to another state than its parent's: derive anew")
-    return await _Replay(past, chain.domain, view).run()
+    return await _Replay(past, chain.domain, view, books).run()
 
 
 class _Replay:
     """One block, executed again until the end of the chunk that matters."""
 
-    def __init__(self, past: _Past, domain: bytes, view: TrieView) -> None:
+    def __init__(self, past: _Past, domain: bytes, view: TrieView, books: Books) -> None:
         self._past = past
         self._domain = domain
         self._start = MemoryTrie(base=view)
         self._engine = Engine(self._start, domain, past.messages.get, strict=True)
+        self._engine.ledger.books = books
         self._executed = 0
 
     async def run(self) -> tuple[Scene, Setting]:
@@ -182,7 +223,7 @@ class _Replay:
         first_message = engine.globals.cursor
         engine.begin_chunk()
         await self._execute(transactions[:target])
-        before = Layer(self._start, engine.end_chunk().changes)
+        before, books = Layer(self._start, engine.end_chunk().changes), _copy(engine.ledger.books)
         _same(engine.execute(transactions[target]), past.stored.receipt)
         after = Layer(self._start, engine.end_chunk().changes)
         await self._execute(transactions[target + 1 :])
@@ -191,7 +232,7 @@ class _Replay:
         self._close(chunk, end)
         messages = tuple(past.messages[number] for number in range(first_message, engine.globals.cursor))
         return (
-            Scene(past.stored.receipt, transactions[target], past.message, self._domain, before, after),
+            Scene(past.stored.receipt, transactions[target], past.message, self._domain, before, after, books),
             Setting(chunk, index, messages, self._start, end, result.touched, result.ranges))
 
     async def _execute(self, transactions: list[bytes]) -> None:

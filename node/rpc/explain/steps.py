@@ -1,7 +1,7 @@
 """What a transaction did, step by step: one step for each action of a list, one for everything else.
 
 A step tells the decisive conditions, the fills with what each moved, and the statement of every account involved before
-and after. Statements between two actions of one list come from executing the list up to there, again.
+and after. Statements between two actions of one list come from executing it once more, action by action.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import replace
 import msgspec
 import trio
 
-from node.rpc.explain.decode import Intent, describe_action, describe_intent
+from node.rpc.explain.decode import Intent, describe_action, describe_intent, read_message, read_transaction
 from node.rpc.explain.ladder import Rung, explain_liquidation, position_of
 from node.rpc.explain.lines import Line, line
 from node.rpc.explain.reasons import Case, counted_open, next_fill, why
-from node.rpc.explain.replay import Scene
+from node.rpc.explain.replay import Act, Scene
 from node.rpc.explain.statement import Statement, account_statement
 from node.rpc.fields import hex_of
 from node.rpc.methods import shapes
@@ -25,7 +25,7 @@ from node.rpc.methods.reader import Reader
 from node.rpc.methods.reads import fill_info
 from node.rpc.statuses import StatusInfo, describe_status
 from node.stf import accounts, types
-from node.stf.state import Source, account_key
+from node.stf.state import GLOBAL_KEY, account_key, decode_globals
 from node.stf.types import BUY, Action, Board, Fill, Position, Status
 
 
@@ -89,23 +89,23 @@ class Step(msgspec.Struct):
     markets: list[MarketStep] = []
 
 
+def intent_of(scene: Scene) -> Intent:
+    """What a scene's transaction asks for, with what it forces in if it consumes a message."""
+    time = decode_globals(scene.before.get(GLOBAL_KEY) or b"").time
+    return read_transaction(scene.data, time) if scene.message is None else read_message(scene.message, time)
+
+
 async def steps_of(scene: Scene, intent: Intent, chosen: int | None) -> list[Step]:
     """All steps of a scene, or the one of the chosen action."""
     receipt = scene.receipt
     if intent.kind != types.ACTIONS or not _is_list(scene, intent):
         return [_whole(scene, intent, receipt.status, receipt.fills)]
     found: list[Step] = []
-    indexes = range(len(intent.actions)) if chosen is None else [chosen]
-    done: int | None = None
-    before: Source = scene.before
-    fills_before = 0
-    for index in indexes:
-        if done != index:
-            before, fills, _statuses = scene.act(intent.account, intent.actions[:index], intent.time)
-            fills_before = len(fills)
-        after, fills, statuses = scene.act(intent.account, intent.actions[: index + 1], intent.time)
-        found.append(_action(scene, intent, index, before, after, statuses[-1], fills[fills_before:]))
-        before, fills_before, done = after, len(fills), index + 1
+    for index, act in enumerate(scene.acts(intent.account, intent.actions, intent.time)):
+        if chosen is None or index == chosen:
+            found.append(_action(scene, intent, index, act))
+        if index == chosen:
+            break
         await trio.lowlevel.checkpoint()
     return found
 
@@ -115,11 +115,9 @@ def _is_list(scene: Scene, intent: Intent) -> bool:
     return scene.receipt.status == Status.OK and bool(intent.actions)
 
 
-def _action(
-    scene: Scene, intent: Intent, index: int, before: Source, after: Source, status: Status, fills: list[Fill]
-) -> Step:
-    action: Action = intent.actions[index]
-    early, late = scene.reader(before), scene.reader(after)
+def _action(scene: Scene, intent: Intent, index: int, act: Act) -> Step:
+    action, status, fills = intent.actions[index], act.status, act.fills
+    early, late = scene.reader(act.before), scene.reader(act.after)
     case = Case(early, intent, action, action.market)
     lines = why(case, status)
     if status == Status.INSUFFICIENT_MARGIN and all(each.value for each in lines if each.unit == "condition"):
