@@ -15,7 +15,8 @@ import trio
 from node.config import Config
 from node.errors import Critical
 from node.l1 import bindings
-from node.rpc.client import HttpClient
+from node.rpc.client import HttpClient, RpcError
+from node.rpc.methods.duties import DutiesInfo
 from node.stf.types import BUY, SELL
 from sequencer import service
 from tests.sequencer.l1_world import BOND, OPERATOR, TRADERS, Trader, World, deployed, promise_signer, wait_for
@@ -61,6 +62,7 @@ async def test_orders_reach_l1_once_through_a_restart(tmp_path: Path) -> None:
             assert (await trader.place(1, "alice", SELL, 600_100, 50))["statuses"] == ["OK"]
             first = await trader.place(2, "bob", BUY, 600_100, 20)
             assert [fill["lots"] for fill in first["fills"]] == [20]
+            await nothing_waits(trader.rpc)
             await anchor_all(trader)
             batches = await world.posted()
             last = await trader.place(2, "bob", BUY, 600_100, 10)
@@ -78,6 +80,22 @@ async def test_orders_reach_l1_once_through_a_restart(tmp_path: Path) -> None:
         batches = await world.posted()
         assert batches == list(range(1, len(batches) + 1))
         assert await world.view("head_number") == len(batches)
+
+
+async def nothing_waits(rpc: HttpClient) -> None:
+    """A keeper's read, and its transactions refused one by one: nobody is under margin."""
+    found = await rpc.call("al_duties", {"after": 0, "count": 100}, kind=DutiesInfo)
+    assert (found.accounts, found.markets, found.next) == ([], [], 0)
+    for method, params, reason in (
+        ("al_liquidate", {"account": 2, "market": 0}, "NOT_LIQUIDATABLE"),
+        ("al_liquidate", {"account": 0, "market": 0}, "NO_POSITION"),
+        ("al_settle", {"account": 2, "market": 0}, "NOT_SETTLING"),
+        ("al_sweep", {"market": 0, "side": 1}, "NOTHING_TO_SWEEP"),
+        ("al_fireTrigger", {"market": 0, "direction": 1}, "TRIGGER_NOT_REACHED"),
+    ):
+        with pytest.raises(RpcError) as refused:
+            await rpc.call(method, params)
+        assert refused.value.data["reason"] == reason
 
 
 async def test_a_new_datadir_derives_the_history_and_goes_on(tmp_path: Path) -> None:
