@@ -228,6 +228,7 @@ class Builder:
         self._chunks = []
         self._block_bytes = 0
         self._opened_at = -1
+        self.engine.evict()
         if self._sealed is not None:
             self._sealed(sealed)
         return sealed

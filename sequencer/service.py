@@ -29,6 +29,7 @@ from node.l1.journal import FileJournal
 from node.l1.keys import Signer
 from node.l1.sender import SenderConfig, TxSender, open_sender
 from node.metrics import Metrics
+from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
 from node.rpc.methods.reads import Heads as L2Heads
 from node.rpc.methods.reads import Node, Reads
@@ -39,6 +40,7 @@ from node.stf.commitments import header_hash
 from node.stf.types import ACTIONS, ORACLE_PRICE, SET_KEY, WITHDRAW
 from node.storage.kv import KV, open_kv
 from node.transport import Bound
+from node.units import parse_markets
 from sequencer.anchoring import Anchor
 from sequencer.builder import Limits, NoRoom, Refused
 from sequencer.catch_up import catch_up
@@ -280,8 +282,9 @@ class Service:
         extra = {"sequencer": "0x" + signer.address.hex(), "poster": "0x" + poster.address.hex()}
         node = Node(
             "sequencer", core.chain, core.builder.engine, self.config.l1.rollup, int(self.params[8]), self.heads,
-            extra=lambda: dict(extra))
+            units=parse_markets(self.config.rpc.markets), extra=lambda: dict(extra))
         Reads(node).register(registry)
+        Explain(node).register(registry)
         Eth(node).register(registry)
         Submissions(core.ingress, core.chain).register(registry)
         hub = Hub(self.metrics)

@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "book": ("node.cli.trade:book", "Show a market's book."),
     "account": ("node.cli.trade:account", "Show an account: collateral, margin, positions, orders."),
     "risk": ("node.cli.risk:risk", "Show how likely an account's cushion breaks before L1 knows."),
+    "explain": ("node.cli.explain:explain", "Show why a transaction did what it did; --check proves it."),
     "withdraw": ("node.cli.trade:withdraw", "Withdraw to L1; with --claim also wait until it is paid."),
     "status": ("node.cli.trade:status", "Show a node's heads, totals and health."),
     "keeper": ("node.cli.keepers:keeper", "Publish prices and liquidate; with --bots also trade."),
