@@ -124,12 +124,13 @@ class Service:
         self.bound: Bound | None = None
         self.heads = L2Heads()
         self._final_batch = 0
+        self._delay_asked = -1  # the L1 block at which the forced delay was read
 
     async def run(self, signer: Signer, poster: Signer, task_status: trio.TaskStatus[Bound]) -> None:
         """Serve until cancelled, or until L1 or the disk ends it."""
         limits = Limits(
             self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max,
-            overdue_ms=int(self.params[4]) * 500)  # half of force_delay_s
+            overdue_ms=await self._overdue_ms())
         core = Core(
             self.kv, self.config.datadir / "log", self.domain, signer, limits,
             epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, clock=self._clock, metrics=self.metrics)
@@ -161,6 +162,18 @@ class Service:
     def _clock(self) -> int:
         """L2 time never goes back for traders, through resets either."""
         return max(wall_clock_ms(), self.again.time)
+
+    async def _overdue_ms(self) -> int:
+        """Half of the delay that L1 grants messages now: blocks that hold to it are never refused, nor halve it."""
+        return int(await _view(self.client, self.rollup, "forced_delay_s")) * 500
+
+    async def _follow_delay(self, feed: Feed, core: Core) -> None:
+        """Ask again whenever L1 has a new block."""
+        assert feed.heads is not None, "a poll that succeeds has heads"
+        number = feed.heads.latest.number
+        if number != self._delay_asked:
+            core.builder.limits = replace(core.builder.limits, overdue_ms=await self._overdue_ms())
+            self._delay_asked = number
 
     async def go_back(self) -> Undone:
         """Return to the last batch that L1 has; what was beyond it, to be executed again."""
@@ -232,6 +245,7 @@ class Service:
                 failures, self.problem = 0, ""
                 if self.again.requests and feed.caught_up:
                     await self._execute_again(core)
+                await self._follow_delay(feed, core)
                 self._measure(feed, core, anchor)
             except Temporary as error:
                 failures += 1

@@ -32,7 +32,18 @@ PARAMS = RollupParams(
     l2_chain_id=412_346,
     genesis_root=GENESIS_ROOT,
     genesis_globals=(pack_position(Position(GENESIS_TIME_MS, 0, 0, 0)), 11, 22, 33, 44, 55),
+    force_floor_s=150,
 )
+EXODUS_AFTER_S, RESEAT_S, REGISTER_S = 200_000, 50_000, 10_000
+PROMISE_DEADLINE_S, CLAIM_S = 20_000, 30_000
+
+
+def set_courts(evm: Evm, rollup: Contract, *, exodus_after_s: int = EXODUS_AFTER_S) -> tuple[Contract, Contract]:
+    """Deploy Exodus and PromiseCourt for a rollup, and tell it."""
+    exodus = evm.deploy("Exodus", rollup, exodus_after_s, RESEAT_S, REGISTER_S)
+    court = evm.deploy("PromiseCourt", rollup, PROMISE_DEADLINE_S, CLAIM_S)
+    rollup.transact("set_courts", exodus, court)
+    return exodus, court
 
 
 class World:
@@ -54,6 +65,7 @@ class World:
         for actor in (self.operator, self.trader, self.prover, self.stranger):
             self.fund(actor)
         self.rollup.transact("set_verifier", self.verifier)
+        self.exodus, self.promise_court = set_courts(self.evm, self.rollup)
         self.rollup.transact("open", sender=self.admin)
         if seated:
             self.rollup.transact("take_seat", BOND, sender=self.operator)
