@@ -105,6 +105,11 @@ struct Place:
     before_proof: DynArray[bytes32, merkle_list.LIST_DEPTH_MAX]
 
 
+event SignerAuthorized:
+    operator: indexed(address)
+    signer: indexed(address)
+
+
 event PromiseBroken:
     epoch: indexed(uint256)
     position: indexed(uint256)
@@ -146,6 +151,8 @@ DOMAIN: immutable(bytes32)
 DEADLINE_S: immutable(uint256)
 CLAIM_S: immutable(uint256)
 
+# operator → keys that promise for it: for ever, since a promise must not lose its signer
+signers: HashMap[address, HashMap[address, bool]]
 # by epoch
 slashed: public(HashMap[uint256, bool])
 fined: public(HashMap[uint256, bool])
@@ -173,6 +180,32 @@ def __init__(rollup: address, promise_deadline_s: uint256, claim_s: uint256):
 # --------------------------------------------------------------------------------------------------------------- promises
 
 
+@external
+def authorize_signer(signer: address):
+    """
+    @notice The caller answers with its bond for what this key promises, for ever: so the key that posts need not be the one
+            that signs all day. An operator's own key always counts.
+    """
+    assert signer != empty(address), "SIGNER: zero address"
+    self.signers[msg.sender][signer] = True
+    log SignerAuthorized(operator=msg.sender, signer=signer)
+
+
+@internal
+@view
+def _may_sign(operator: address, signer: address) -> bool:
+    return signer == operator or self.signers[operator][signer]
+
+
+@external
+@view
+def may_sign(operator: address, signer: address) -> bool:
+    """
+    @return Whether this key's promises bind the operator's bond.
+    """
+    return self._may_sign(operator, signer)
+
+
 @internal
 @view
 def _check_promise(promise: Promise) -> Tenure:
@@ -197,7 +230,8 @@ def _check_promise(promise: Promise) -> Tenure:
     )
     digest: bytes32 = keccak256(concat(b"\x19\x01", DOMAIN, struct_hash))
     signer: uint256 = encoding.recover(digest, promise.r, promise.v << 255 | promise.s)
-    assert signer == convert(tenure.operator, uint256), "SIGNATURE: not the operator's of this epoch"
+    known: bool = self._may_sign(tenure.operator, convert(signer, address))
+    assert signer != 0 and known, "SIGNATURE: nobody's who promises for the operator of this epoch"
     return tenure
 
 

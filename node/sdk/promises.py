@@ -12,8 +12,8 @@ def parse_promise(fields: dict[str, Any]) -> tuple[SignedPromise, list[bytes]]:
     """The promise and the path to its root out of an answer. Raises BrokenPromise if fields are missing or no hex."""
     try:
         promise = Promise(
-            int(fields["epoch"]), int(fields["first_position"]), int(fields["count"]), _bytes(fields["previous"]),
-            _bytes(fields["root"]))
+            int(fields["epoch"]), int(fields["first_position"]), int(fields["count"]), int(fields["time"]),
+            _bytes(fields["previous"]), _bytes(fields["root"]))
         return SignedPromise(promise, _bytes(fields["signature"])), [_bytes(item) for item in fields["path"]]
     except (KeyError, ValueError, TypeError) as error:
         raise BrokenPromise(f"the answer's promise is malformed: {error!r}") from None
