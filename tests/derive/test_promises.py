@@ -101,5 +101,5 @@ def test_promises_are_a_chain_and_records_round_trip() -> None:
     second = make_promise(1, 13, HASHES, 1_700_000_000_001, struct_hash(first))
     assert second.previous == struct_hash(first) != struct_hash(second)
     assert decode_promise(encode_promise(second)) == second
-    with pytest.raises(ValueError, match="88 bytes"):
+    with pytest.raises(ValueError, match="96 bytes"):
         decode_promise(encode_promise(second)[:-1])
