@@ -86,11 +86,26 @@ def configure_market(start: uint256) -> uint256:
     rates.funding = board.funding
     rates.loss_long = board.loss_long
     rates.loss_short = board.loss_short
-    rates.variance = board.variance
-    rates.addon = board.addon
+    rates.risk = board.risk
+    rates.addon_cap = board.addon_cap
     state.set_board(market, rates)
-    state.set_market(market, config)
+    state.set_market(market, self.keep_risk(state.get_market(market), config))
     return types.OK
+
+
+@pure
+@internal
+def keep_risk(old: types.Market, new: types.Market) -> types.Market:
+    """@notice A market's new trading parameters, with the risk parameters that it has."""
+    kept: types.Market = old
+    kept.oi_cap = new.oi_cap
+    kept.min_notional = new.min_notional
+    kept.taker_fee = new.taker_fee
+    kept.maker_fee = new.maker_fee
+    kept.penalty = new.penalty
+    kept.band = new.band
+    kept.quorum = new.quorum
+    return kept
 
 
 @internal

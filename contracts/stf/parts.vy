@@ -31,7 +31,7 @@ def place(account: uint256, action: types.Action, steps: uint256) -> (uint256, u
             action,
             steps,
             method_id=method_id(
-                "place(uint256,(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256),uint256)"
+                "place(uint256,(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256),uint256)"
             ),
         ),
         max_outsize=64,
@@ -48,7 +48,7 @@ def cancel(account: uint256, action: types.Action) -> uint256:
             account,
             action,
             method_id=method_id(
-                "cancel(uint256,(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))"
+                "cancel(uint256,(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256))"
             ),
         ),
         max_outsize=32,

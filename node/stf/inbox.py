@@ -10,6 +10,8 @@
               2 market:2 slot:1 address:20
 """
 
+from dataclasses import replace
+
 from node.stf import accounts, encoding, state
 from node.stf.params import EXPOSURE_MAX, MARKETS_MAX, MONEY_MAX, PPM, PRICE_MAX, PUBLISHERS_MAX
 from node.stf.types import (
@@ -77,11 +79,24 @@ def configure_market(pos: int) -> Status:
     rates.funding = board.funding
     rates.loss_long = board.loss_long
     rates.loss_short = board.loss_short
-    rates.variance = board.variance
-    rates.addon = board.addon
+    rates.risk = board.risk
+    rates.addon_cap = board.addon_cap
     state.set_board(market, rates)
-    state.set_market(market, config)
+    state.set_market(market, keep_risk(state.get_market(market), config))
     return Status.OK
+
+
+def keep_risk(old: Market, new: Market) -> Market:
+    """A market's new trading parameters, with the risk parameters that it has."""
+    kept = replace(old)
+    kept.oi_cap = new.oi_cap
+    kept.min_notional = new.min_notional
+    kept.taker_fee = new.taker_fee
+    kept.maker_fee = new.maker_fee
+    kept.penalty = new.penalty
+    kept.band = new.band
+    kept.quorum = new.quorum
+    return kept
 
 
 def read_board(pos: int) -> tuple[Board, int]:

@@ -8,7 +8,7 @@ INVALID_ROOT, which L1 refuses to post. Everything else ends in a Status, and ev
 from collections.abc import Callable
 from typing import Final
 
-from node.stf import accounts, book, encoding, inbox, liquidation, oracle, state
+from node.stf import accounts, book, encoding, inbox, liquidation, oracle, orders, state
 from node.stf.encoding import BAD
 from node.stf.params import (
     CHUNK_BYTES_MAX,
@@ -239,11 +239,11 @@ def act(account: int, listed: list[Action]) -> None:
         state.spend_work(WORK_ACTION)
         status = Status.NO_MARKET
         if action.op == PLACE:
-            status, steps = book.place(account, action, steps)
+            status, steps = orders.place(account, action, steps)
         elif action.op == CANCEL:
-            status = book.cancel(account, action)
+            status = orders.cancel(account, action)
         elif action.op == CANCEL_ALL:
-            status = book.cancel_all(account, action.market)
+            status = orders.cancel_all(account, action.market)
         state.note_status(status)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from node.stf import encoding, witness
 from node.stf.engine import Engine
@@ -155,6 +156,12 @@ class Court:
             part = list(case.inbox[at : at + 32])
             self.rollup.transact("enqueue", part)
             self.inbox += part
+
+
+@cache
+def shared_court() -> Court:
+    """The one court of a test session: deploying it compiles five contracts. Worlds use it one after the other."""
+    return Court()
 
 
 def deploy_verifier(evm: Evm, rollup: Contract) -> Contract:

@@ -106,8 +106,8 @@ class Soup:
                     return None
                 self.cut()
                 continue
-            world._open += transaction
             self.transactions.append(transaction)
+            world.executed(transaction, receipt)
             return receipt
         return None
 

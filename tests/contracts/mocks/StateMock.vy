@@ -12,7 +12,7 @@ initializes: trie
 initializes: witness[trie := trie]
 initializes: state[trie := trie]
 
-RECORD: constant(uint256) = 15 * 32
+RECORD: constant(uint256) = 19 * 32
 
 struct Call:
     name: uint256  # position in CALLS of tests/stf/test_state_twin.py
@@ -45,6 +45,8 @@ def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60
     for call: Call in calls:
         if call.name < 30:
             results.append(self._numbers(call))
+        elif call.name >= 60:
+            results.append(self._engine(call))
         else:
             results.append(self._records(call))
     books: uint256[4] = [state.get_work(), state.get_proof(), state.get_leaves(), trie.touched_count()]
@@ -132,13 +134,66 @@ def _numbers(call: Call) -> Bytes[RECORD]:
         result = state.get_open_interest(a)
     elif call.name == 25:
         state.add_insurance(a, self._int(b))
-        result = self._bits(state.get_insurance(a))
     elif call.name == 26:
         result = state.get_publisher_count(a)
     elif call.name == 27:
         result, second = state.get_best(a, b)
     elif call.name == 28:
         result = state.create_withdrawal(a, b)
+    else:
+        raise
+    return abi_encode(result, second)
+
+
+@internal
+def _engine(call: Call) -> Bytes[RECORD]:
+    """Calls of the derivatives engine on plain numbers; two are returned."""
+    a: uint256 = call.args[0]
+    b: uint256 = call.args[1]
+    c: uint256 = call.args[2]
+    result: uint256 = 0
+    second: uint256 = 0
+    if call.name == 60:
+        result = state.get_last_anchor()
+    elif call.name == 61:
+        state.set_sqrt_tau(a)
+        result = state.get_sqrt_tau()
+    elif call.name == 62:
+        state.set_level(a)
+        result = state.get_level()
+    elif call.name == 63:
+        state.set_outflow(a, b)
+    elif call.name == 64:
+        result, second = state.get_outflow()
+    elif call.name == 65:
+        state.set_outflow_limit(a)
+        result = state.get_outflow_limit()
+    elif call.name == 66:
+        result = state.get_fees()
+    elif call.name == 67:
+        state.set_account_flags(a, b)
+        result = state.get_account_flags(a)
+    elif call.name == 68:
+        state.set_cancel_at(a, b)
+        result = state.get_cancel_at(a)
+    elif call.name == 69:
+        state.set_buffer(a, b, c)
+    elif call.name == 70:
+        result, second = state.get_buffer(a)
+    elif call.name == 71:
+        state.add_side_lots(a, self._int(b), self._int(c))
+    elif call.name == 72:
+        state.add_loss(a, b, self._int(c), self._int(call.args[3]))
+    elif call.name == 73:
+        state.set_reduced(a, b, c)
+    elif call.name == 74:
+        result, second = state.get_reduced(a)
+    elif call.name == 75:
+        state.set_twap(a, b, c)
+    elif call.name == 76:
+        result, second = state.get_twap(a)
+    elif call.name == 77:
+        result, second = state.get_next(a, b, c, call.args[3])
     else:
         raise
     return abi_encode(result, second)
@@ -179,6 +234,18 @@ def _records(call: Call) -> Bytes[RECORD]:
         return abi_encode(state.get_order(a, b, call.args[2], call.args[3]))
     elif call.name == 44:
         state.set_order(a, b, call.args[2], call.args[3], abi_decode(call.record, types.Order))
+    elif call.name == 45:
+        return abi_encode(state.get_insurance(a))
+    elif call.name == 46:
+        state.set_insurance(a, abi_decode(call.record, types.Insurance))
+    elif call.name == 47:
+        return abi_encode(state.get_price_state(a))
+    elif call.name == 48:
+        state.set_price_state(a, abi_decode(call.record, types.PriceState))
+    elif call.name == 49:
+        return abi_encode(state.get_chain())
+    elif call.name == 50:
+        state.set_chain(abi_decode(call.record, types.Chain))
     else:
         raise
     return b""
