@@ -246,8 +246,9 @@ class Builder:
                     self._record_message()
                 self._run(data)
             except InvalidChunk as error:
-                raise Critical(f"the transaction promised position {self.position} does not fit there any more: "
-                               f"{error}; leave the seat and take it anew, since anything else at it costs the bond") from error
+                raise Critical(
+                    f"the transaction promised position {self.position} does not fit there any more: {error}; leave "
+                    "the seat and take it anew, since anything else at this position costs the bond") from error
         self.seal()
 
     def replay(self, records: Iterable[Record]) -> int:

@@ -1,4 +1,4 @@
-"""A reset keeps the promised order byte for byte, whatever L1 put in a message's place: otherwise it would cost a bond."""
+"""A reset keeps the promised order byte for byte, whatever L1 put in a message's place: any other costs the bond."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_same_inbox_gives_the_same_state() -> None:
 
 
 def test_what_is_repeated_is_logged_again() -> None:
-    """Its promises must survive a crash like any others: transactions, and messages before the Inbox that takes them."""
+    """Its promises must survive a crash like any others: transactions, and messages before their Inbox."""
     desk = trading()
     undone = go_back(desk, 1)
     offer(desk)
