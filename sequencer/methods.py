@@ -27,6 +27,9 @@ from sequencer.requests import (
     LiquidateRequest,
     OracleRequest,
     SetKeyRequest,
+    SettleRequest,
+    SweepRequest,
+    TriggerFireRequest,
     WithdrawRequest,
     decode_request,
 )
@@ -110,7 +113,8 @@ class Submissions:
         for name, function in (
             ("al_sendActions", self.send_actions), ("al_sendWithdraw", self.send_withdraw),
             ("al_sendSetKey", self.send_set_key), ("al_sendOraclePrice", self.send_oracle_price),
-            ("al_liquidate", self.liquidate), ("al_sendRaw", self.send_raw), ("al_promise", self.promise),
+            ("al_liquidate", self.liquidate), ("al_sweep", self.sweep), ("al_fireTrigger", self.fire_trigger),
+            ("al_settle", self.settle), ("al_sendRaw", self.send_raw), ("al_promise", self.promise),
         ):
             registry.add(name, function)
 
@@ -153,8 +157,20 @@ class Submissions:
         return self._ingress.offer(request, _address(signer) if signer else 0)
 
     def liquidate(self, account: U32, market: U16) -> Deferred[Submitted]:
-        """Reduce an account's position; refused unless the account is under its maintenance margin."""
+        """The next step down the ladder of liquidation, or up again; account 0 is the market's insurance."""
         return self._ingress.offer(LiquidateRequest(account, market), 0)
+
+    def sweep(self, market: U16, side: Annotated[int, Meta(ge=0, le=3)]) -> Deferred[Submitted]:
+        """Remove dead orders from the edge of a book: side 0 bids, 1 asks, 2 falling triggers, 3 rising ones."""
+        return self._ingress.offer(SweepRequest(market, side), 0)
+
+    def fire_trigger(self, market: U16, direction: Annotated[int, Meta(ge=0, le=1)]) -> Deferred[Submitted]:
+        """Execute the first trigger that the mark has risen to (direction 1) or fallen to (0)."""
+        return self._ingress.offer(TriggerFireRequest(market, direction), 0)
+
+    def settle(self, account: U32, market: U16) -> Deferred[Submitted]:
+        """Close an account's position in a market that settles."""
+        return self._ingress.offer(SettleRequest(account, market), 0)
 
     def send_raw(self, transaction: HexData, signer: Address | None = None) -> Deferred[Submitted]:
         """A transaction as it would be forced through L1: its times are relative to 0."""

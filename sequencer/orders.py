@@ -122,4 +122,4 @@ def _place(key: bytes) -> Place:
     """Side, price and sequence in an order's key."""
     side = key[3]
     price = int.from_bytes(key[4:8], "big")
-    return side, price if side == SELL else PRICE_MAX - price, int.from_bytes(key[8:16], "big")
+    return side, price if side & 1 == SELL else PRICE_MAX - price, int.from_bytes(key[8:16], "big")

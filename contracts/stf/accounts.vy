@@ -4,7 +4,7 @@
 @author Anchorline contributors
 @license Apache-2.0
 @notice Twin of node/stf/accounts.py. A fill never changes the two sides' sum of (collateral - cost); fees move from
-        collateral to the fee total, rounded up, exactly.
+        collateral to the fee total, rounded up, exactly. Before its size changes, a position is settled to the indices.
 @dev Unchecked arithmetic on positions: fields of leaves have at most 64 bits, so a product of two has at most 128.
 """
 from stf import fixed_point
@@ -90,6 +90,8 @@ def deposit(account: uint256, owner: uint256, amount: uint256) -> uint256:
 @internal
 def withdraw(account: uint256, recipient: uint256, amount: uint256) -> uint256:
     """@notice Moves free realized collateral into a withdrawal leaf."""
+    if state.get_level() == types.LEVEL_HALT:
+        return types.MARKET_HALTED
     if recipient == 0:
         return types.BAD_RECIPIENT
     if amount == 0 or not fixed_point.in_range(convert(amount, int256)):
@@ -99,9 +101,30 @@ def withdraw(account: uint256, recipient: uint256, amount: uint256) -> uint256:
         return types.STALE_PRICE
     if health.equity - health.initial - health.profit < convert(amount, int256):
         return types.INSUFFICIENT_FREE
+    if not self.count_outflow(amount):
+        return types.OUTFLOW_LIMIT
     state.add_collateral(account, -convert(amount, int256))
     state.create_withdrawal(recipient, amount)
     return types.OK
+
+
+@internal
+def count_outflow(amount: uint256) -> bool:
+    """@notice Counts a withdrawal against the limit of all accounts together, if it fits: a leaky bucket."""
+    limit: uint256 = state.get_outflow_limit()
+    if limit == 0:
+        return True
+    level: uint256 = 0
+    at: uint256 = 0
+    level, at = state.get_outflow()
+    now: uint256 = state.get_time()
+    elapsed: int256 = convert((now - at) * limit, int256)
+    drained: int256 = fixed_point.div_down(elapsed, convert(params.OUTFLOW_WINDOW_MS, int256))
+    level = convert(max(0, convert(level, int256) - drained), uint256) + amount
+    if level > limit:
+        return False
+    state.set_outflow(level, now)
+    return True
 
 
 @internal
@@ -122,17 +145,44 @@ def ensure_position(account: uint256, market: uint256) -> uint256:
 def release_position(account: uint256, index: uint256):
     """@notice Frees the slot if nothing is left in it: no size, and no resting order, dead ones included."""
     position: types.Position = state.get_position(account, index)
-    if position.size == 0 and position.open_orders == 0 and position.buy_lots == 0 and position.sell_lots == 0:
+    if position.size != 0 or position.open_orders != 0 or position.reduce_lots != 0:
+        return
+    if position.buy_lots == 0 and position.sell_lots == 0:
         state.remove_position(account, index)
 
 
-@pure
 @internal
-def settle(position: types.Position, funding: int256) -> types.Position:
-    """@notice Pays funding since the last touch: cost += size * (F - snapshot). Conserves size * snapshot - cost."""
+def kill_orders(account: uint256, market: uint256, reduce_too: bool):
+    """
+    @notice Kills the account's resting orders in a market: the sequence that they must have rises past them. Reduce-only orders
+            and triggers live on unless `reduce_too`. Dead orders hold their slot until they are removed.
+    """
+    index: uint256 = state.find_position(account, market)
+    if index == types.NO_INDEX:
+        return
+    position: types.Position = state.get_position(account, index)
+    position.min_seq = state.get_next_seq(market)
+    position.buy_lots = 0
+    position.sell_lots = 0
+    position.buy_notional = 0
+    position.sell_notional = 0
+    if reduce_too:
+        position.reduce_min_seq = position.min_seq
+        position.reduce_lots = 0
+    state.set_position(account, index, position)
+    self.release_position(account, index)
+
+
+@internal
+def settle(position: types.Position, board: types.Board) -> types.Position:
+    """@notice Pays funding and mutualised losses since the last touch. Conserves size * f - cost plus |size| * l."""
     settled: types.Position = position
-    settled.cost = unsafe_add(settled.cost, unsafe_mul(position.size, unsafe_sub(funding, position.funding)))
-    settled.funding = funding
+    loss: int256 = margin.loss_index(position.size, board)
+    paid: int256 = unsafe_mul(position.size, unsafe_sub(board.funding, position.funding))
+    paid = unsafe_add(paid, unsafe_mul(abs(position.size), unsafe_sub(loss, position.loss)))
+    settled.cost = unsafe_add(settled.cost, paid)
+    settled.funding = board.funding
+    settled.loss = loss
     return settled
 
 
@@ -164,23 +214,28 @@ def sub_open(position: types.Position, side: uint256, lots: uint256, notional: u
     return closed
 
 
-@pure
 @internal
-def fill(position: types.Position, lots: int256, price: uint256, tick_value: uint256) -> (types.Position, int256):
-    """@notice Trades `lots` (signed, + buys) at a price. @return the position and the realized profit, micro-USD, signed."""
+def fill(position: types.Position, lots: int256, price: uint256, board: types.Board) -> (types.Position, int256):
+    """
+    @notice Trades `lots` (signed, + buys) of a settled position at a price; a side that it enters charges losses from now on.
+    @return the position and the realized profit, micro-USD, signed.
+    """
     filled: types.Position = position
     size: int256 = position.size
-    unit: int256 = convert(price * tick_value, int256)
+    unit: int256 = convert(price * board.tick_value, int256)
+    realized: int256 = 0
     filled.size = unsafe_add(size, lots)
+    filled.loss = margin.loss_index(filled.size, board)
     if size == 0 or (size > 0) == (lots > 0):
         filled.cost = unsafe_add(filled.cost, unsafe_mul(lots, unit))
-        return filled, 0
-    if abs(lots) <= abs(size):
+    elif abs(lots) <= abs(size):
         closed: int256 = fixed_point.div_toward_zero(unsafe_mul(position.cost, abs(lots)), abs(size))
         filled.cost = unsafe_sub(filled.cost, closed)
-        return filled, unsafe_sub(unsafe_sub(0, unsafe_mul(lots, unit)), closed)
-    filled.cost = unsafe_mul(filled.size, unit)
-    return filled, unsafe_sub(unsafe_mul(size, unit), position.cost)
+        realized = unsafe_sub(unsafe_sub(0, unsafe_mul(lots, unit)), closed)
+    else:
+        realized = unsafe_sub(unsafe_mul(size, unit), position.cost)
+        filled.cost = unsafe_mul(filled.size, unit)
+    return filled, realized
 
 
 @pure

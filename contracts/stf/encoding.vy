@@ -18,8 +18,8 @@ from stf import types
 BAD: constant(uint256) = 4_294_967_295
 
 DOMAIN_HASH: constant(bytes32) = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
-ACTION_HASH: constant(bytes32) = keccak256("Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,uint64 clientId,uint64 expiry)")
-ACTIONS_HASH: constant(bytes32) = keccak256("Actions(uint32 account,uint8 keySlot,uint64 nonce,uint64 expiry,Action[] actions)Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,uint64 clientId,uint64 expiry)")
+ACTION_HASH: constant(bytes32) = keccak256("Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,string selfTrade,uint32 limit,uint64 clientId,uint64 expiry)")
+ACTIONS_HASH: constant(bytes32) = keccak256("Actions(uint32 account,uint8 keySlot,uint64 nonce,uint64 expiry,Action[] actions)Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,string selfTrade,uint32 limit,uint64 clientId,uint64 expiry)")
 WITHDRAW_HASH: constant(bytes32) = keccak256("Withdraw(uint32 account,uint64 nonce,uint64 expiry,address recipient,uint64 amount)")
 SET_KEY_HASH: constant(bytes32) = keccak256("SetKey(uint32 account,uint64 nonce,uint64 expiry,uint8 keySlot,address key,uint64 keyExpiry)")
 PRICE_HASH: constant(bytes32) = keccak256("Price(uint32 market,uint32 price)")
@@ -28,11 +28,18 @@ ORACLE_PRICE_HASH: constant(bytes32) = keccak256("OraclePrice(uint8 publisher,ui
 NAME_HASH: constant(bytes32) = keccak256("Anchorline")
 VERSION_HASH: constant(bytes32) = keccak256("1")
 EMPTY_HASH: constant(bytes32) = keccak256("")
-PLACE_HASH: constant(bytes32) = keccak256("place")
-CANCEL_HASH: constant(bytes32) = keccak256("cancel")
-CANCEL_ALL_HASH: constant(bytes32) = keccak256("cancelAll")
+# by op; a trigger's and options' follow with their bit added (`action_name`)
+ACTION_NAME_HASHES: constant(bytes32[10]) = [
+    EMPTY_HASH, keccak256("place"), keccak256("cancel"), keccak256("cancelAll"), keccak256("amend"), keccak256("cancelAt"),
+    keccak256("triggerBelow"), keccak256("triggerAbove"), keccak256("denyEarlyReduction"), keccak256("allowEarlyReduction"),
+]
 SIDE_HASHES: constant(bytes32[2]) = [keccak256("buy"), keccak256("sell")]
 TIF_HASHES: constant(bytes32[4]) = [keccak256("GTC"), keccak256("IOC"), keccak256("FOK"), keccak256("POST_ONLY")]
+SELF_TRADE_HASHES: constant(bytes32[3]) = [keccak256("CANCEL_RESTING"), keccak256("CANCEL_TAKER"), keccak256("CANCEL_BOTH")]
+
+# bits of an action's first byte that must be zero, and how many numbers follow it (a time is extra): a byte for each op
+RESERVED_BITS: constant(uint256) = 31 | 7 << 16 | 31 << 24 | 15 << 32 | 30 << 40 | 5 << 48 | 30 << 56
+NUMBERS: constant(uint256) = 4 << 8 | 4 << 16 | 1 << 24 | 5 << 32 | 5 << 48
 
 # secp256k1 group order: r and s are in [1, N), s in the lower half (EIP-2)
 CURVE_ORDER: constant(uint256) = 115_792_089_237_316_195_423_570_985_008_687_907_852_837_564_279_074_904_382_605_163_141_518_161_494_337
@@ -172,7 +179,7 @@ def read_action(pos: uint256) -> (types.Action, uint256):
     """
     @notice One action. Reserved bits must be zero and ids in range, else BAD.
     @dev The most common transaction by far, so one look at calldata serves the head and all numbers of up to three bytes
-         (1 + 5 * 3 <= 32); only longer or malformed ones go through `_varint`.
+         (2 + 6 * 3 <= 32); only longer or malformed ones go through `_varint`.
     """
     action: types.Action = empty(types.Action)
     end: uint256 = self.end
@@ -181,17 +188,35 @@ def read_action(pos: uint256) -> (types.Action, uint256):
     word: uint256 = convert(slice(msg.data, pos, 32), uint256)
     head: uint256 = word >> 248
     op: uint256 = head >> 5
-    count: uint256 = 4
-    if op == types.PLACE:
-        count = unsafe_add(4, (head >> 1) & 1)  # one more: the expiry
-    elif op == types.CANCEL_ALL:
-        count = 1
-    if op == 0 or op > types.CANCEL_ALL or (op == types.CANCEL and head & 15 != 0) or (op == types.CANCEL_ALL and head & 31 != 0):
+    if op == 0 or head & (RESERVED_BITS >> (op << 3)) & 31 != 0:
         return action, BAD
-    fields: uint256[5] = empty(uint256[5])
+    action.op = op
+    count: uint256 = (NUMBERS >> (op << 3)) & 255
     next: uint256 = unsafe_add(pos, 1)
     word <<= 8
-    for i: uint256 in range(count, bound=5):
+    timed: bool = False
+    if op == types.PLACE:
+        timed = head & 2 != 0
+        action.tif = (head >> 2) & 3
+        if head & 1 == 1:
+            more: uint256 = word >> 248
+            if more == 0 or more > 5:
+                return action, BAD
+            action.reduce_only = more & 1
+            action.self_trade = more >> 1
+            next = unsafe_add(next, 1)
+            word <<= 8
+    elif op == types.TRIGGER:
+        timed = head & 2 != 0
+        action.direction = (head >> 3) & 1
+    elif op == types.CANCEL_AT:
+        timed = head & 1 == 0
+    elif op == types.OPTIONS:
+        action.opt_in = head & 1
+    if timed:
+        count = unsafe_add(count, 1)
+    fields: uint256[6] = empty(uint256[6])
+    for i: uint256 in range(count, bound=6):
         if word < 2**255:
             fields[i] = word >> 248
             next = unsafe_add(next, 1)
@@ -211,23 +236,29 @@ def read_action(pos: uint256) -> (types.Action, uint256):
             if next >= end:
                 return action, BAD
             word = convert(slice(msg.data, next, 32), uint256)
-    action.op = op
-    action.market = fields[0]
-    if op == types.PLACE:
+    if timed:
+        action.expiry = self._time_at(fields[unsafe_sub(count, 1)])
+    if op != types.CANCEL_AT:
+        action.market = fields[0]
         action.side = (head >> 4) & 1
-        action.tif = (head >> 2) & 3
-        action.reduce_only = head & 1
+    if op == types.PLACE:
         action.price = fields[1]
         action.lots = fields[2]
         action.client_id = fields[3]
-        if count == 5:
-            action.expiry = self._time_at(fields[4])
-    elif op == types.CANCEL:
-        action.side = (head >> 4) & 1
+    elif op == types.TRIGGER:
+        action.price = fields[1]
+        action.limit = fields[2]
+        action.lots = fields[3]
+        action.client_id = fields[4]
+    elif op != types.CANCEL_AT:
+        action.side |= (head >> 2) & types.TRIGGER_FALL  # bit 3, which only a cancel may have
         action.client_id = fields[1]
         action.price = fields[2]
         action.seq = fields[3]
-    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX or action.expiry > params.U64_MAX:
+        action.lots = fields[4]
+    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX:
+        return action, BAD
+    if action.limit > params.PRICE_MAX or action.expiry > params.U64_MAX:
         return action, BAD
     return action, next
 
@@ -293,21 +324,36 @@ def _digest(struct_hash: bytes32) -> bytes32:
 
 @pure
 @internal
+def action_name(action: types.Action) -> uint256:
+    """@return index of an action's name in ACTION_NAME_HASHES."""
+    if action.op == types.OPTIONS:
+        return unsafe_add(8, action.opt_in)
+    return unsafe_add(action.op, action.direction)  # only a trigger has a direction
+
+
+@pure
+@internal
 def action_hash(action: types.Action) -> bytes32:
-    """@notice EIP-712 struct hash of one action, as its owner signed it."""
+    """
+    @notice EIP-712 struct hash of one action, as its owner signed it: fields that its op does not use are zero.
+    @param action as decoded: where an order stands that is cancelled or amended is not signed
+    """
+    side: bytes32 = EMPTY_HASH
+    tif: bytes32 = EMPTY_HASH
+    self_trade: bytes32 = EMPTY_HASH
+    price: uint256 = 0
+    reduce_only: uint256 = action.reduce_only
+    if action.op == types.PLACE or action.op == types.TRIGGER:
+        side = SIDE_HASHES[action.side]
+        price = action.price
     if action.op == types.PLACE:
-        return keccak256(abi_encode(
-            ACTION_HASH, PLACE_HASH, action.market, SIDE_HASHES[action.side], action.lots, action.price,
-            TIF_HASHES[action.tif], action.reduce_only, action.client_id, action.expiry,
-        ))
-    op_hash: bytes32 = CANCEL_HASH
-    client_id: uint256 = action.client_id
-    if action.op == types.CANCEL_ALL:
-        op_hash = CANCEL_ALL_HASH
-        client_id = 0
-    zero: uint256 = 0
+        tif = TIF_HASHES[action.tif]
+        self_trade = SELF_TRADE_HASHES[action.self_trade]
+    elif action.op == types.TRIGGER:
+        reduce_only = 1
     return keccak256(abi_encode(
-        ACTION_HASH, op_hash, action.market, EMPTY_HASH, zero, zero, EMPTY_HASH, zero, client_id, zero
+        ACTION_HASH, ACTION_NAME_HASHES[self.action_name(action)], action.market, side, action.lots, price,
+        tif, reduce_only, self_trade, action.limit, action.client_id, action.expiry,
     ))
 
 

@@ -42,3 +42,17 @@ def div_toward_zero(a: int256, b: int256) -> int256:
 def in_range(amount: int256) -> bool:
     """@return whether an amount may be stored: |amount| < 2^62 micro-USD."""
     return -convert(params.MONEY_MAX, int256) < amount and amount < convert(params.MONEY_MAX, int256)
+
+
+@pure
+@internal
+def root_down(a: uint256) -> uint256:
+    """@return the largest integer <= the square root of a."""
+    return isqrt(a)
+
+
+@pure
+@internal
+def clamp(a: int256, low: int256, high: int256) -> int256:
+    """@return the number of [low, high] that is nearest to a."""
+    return max(low, min(high, a))

@@ -5,8 +5,9 @@
 @license Apache-2.0
 @notice Twin of node/stf/margin.py, where the formulas and their sources stand. All amounts are micro-USD.
 @dev Unchecked arithmetic: fields of leaves have at most 64 bits and inbox.is_sound bounds lots * price * tick value by 2^61, so
-     a sum of terms has fewer than 2^132 and their products fewer than 2^256 values; only `improves` multiplies two sums.
+     a sum of terms has fewer than 2^132 values, and the product of two sums, in `improves` alone, is checked.
 """
+from stf import finality
 from stf import fixed_point
 from stf import oracle
 from stf import params
@@ -15,6 +16,9 @@ from stf import types
 
 uses: state
 uses: oracle
+uses: finality
+
+SHOCK_UNIT: constant(uint256) = 100_000_000_000_000  # 10**8 of finality.RISK_UNIT, 10**6 from ppm
 
 
 @pure
@@ -27,34 +31,58 @@ def rate(notional: uint256, base: uint256, cap: uint256, impact: uint256) -> uin
 
 
 @internal
-def requirement(lots: uint256, board: types.Board, base: uint256, cap: uint256) -> int256:
-    """@return margin of `lots` at the mark and the given rates."""
-    notional: uint256 = unsafe_mul(unsafe_mul(lots, board.mark), board.tick_value)
-    margin: uint256 = unsafe_mul(notional, self.rate(notional, base, cap, board.impact))
-    return fixed_point.div_up(convert(margin, int256), convert(params.PPM, int256))
+def requirement(notional: uint256, board: types.Board, base: uint256, cap: uint256, addon: uint256) -> int256:
+    """@return margin of a notional at the given rates, `addon` ppm on top of them."""
+    ppm: uint256 = min(params.PPM, unsafe_add(self.rate(notional, base, cap, board.impact), addon))
+    return fixed_point.div_up(convert(unsafe_mul(notional, ppm), int256), convert(params.PPM, int256))
+
+
+@pure
+@internal
+def loss_index(size: int256, board: types.Board) -> int256:
+    """@return the loss index that a position of this size carries, micro-USD per lot; 0 when flat."""
+    if size == 0:
+        return 0
+    if size > 0:
+        return board.loss_long
+    return board.loss_short
 
 
 @internal
 def terms(position: types.Position, board: types.Board) -> types.Terms:
-    """@return what one position and its open orders add to the account's margin, funding since its last touch included."""
+    """
+    @return what one position and its open orders add to the account's margin, funding and losses since its last touch
+            included.
+    """
     unit: int256 = convert(unsafe_mul(board.mark, board.tick_value), int256)
+    size: int256 = position.size
+    lots: int256 = abs(size)
+    notional: uint256 = convert(unsafe_mul(lots, unit), uint256)
     buys: int256 = convert(position.buy_lots, int256)
     sells: int256 = convert(position.sell_lots, int256)
-    funding: int256 = unsafe_mul(position.size, unsafe_sub(board.funding, position.funding))
-    value: int256 = unsafe_sub(unsafe_sub(unsafe_mul(position.size, unit), position.cost), funding)
-    exposure: int256 = max(abs(unsafe_add(position.size, buys)), abs(unsafe_sub(position.size, sells)))
-    initial: int256 = self.requirement(convert(exposure, uint256), board, board.im_base, board.im_cap)
+    value: int256 = unsafe_sub(unsafe_mul(size, unit), position.cost)
+    value = unsafe_sub(value, unsafe_mul(size, unsafe_sub(board.funding, position.funding)))
+    value = unsafe_sub(value, unsafe_mul(lots, unsafe_sub(self.loss_index(size, board), position.loss)))
+    exposure: int256 = unsafe_mul(max(abs(unsafe_add(size, buys)), abs(unsafe_sub(size, sells))), unit)
+    initial: int256 = self.requirement(
+        convert(exposure, uint256), board, board.im_base, board.im_cap, finality.addon(board)
+    )
     initial = unsafe_add(initial, max(0, unsafe_sub(convert(position.buy_notional, int256), unsafe_mul(buys, unit))))
     initial = unsafe_add(initial, max(0, unsafe_sub(unsafe_mul(sells, unit), convert(position.sell_notional, int256))))
-    stale: uint256 = 1
-    if position.size == 0 or oracle.is_fresh(board):
-        stale = 0
+    stale: uint256 = 0
+    haircut: int256 = 0
+    if size != 0 and not oracle.is_fresh(board):
+        stale = 1
+        lost: uint256 = unsafe_mul(notional, finality.haircut(board))
+        haircut = fixed_point.div_up(convert(lost, int256), convert(params.PPM, int256))
     return types.Terms(
-        equity=value,
+        equity=unsafe_sub(value, haircut),
         initial=initial,
-        maintenance=self.requirement(convert(abs(position.size), uint256), board, board.mm_base, board.mm_cap),
+        maintenance=self.requirement(notional, board, board.mm_base, board.mm_cap, 0),
         profit=max(0, value),
         stale=stale,
+        shock=convert(unsafe_mul(notional, board.risk), int256),
+        haircut=haircut,
     )
 
 
@@ -67,6 +95,8 @@ def add(total: types.Terms, part: types.Terms) -> types.Terms:
         maintenance=unsafe_add(total.maintenance, part.maintenance),
         profit=unsafe_add(total.profit, part.profit),
         stale=unsafe_add(total.stale, part.stale),
+        shock=unsafe_add(total.shock, part.shock),
+        haircut=unsafe_add(total.haircut, part.haircut),
     )
 
 
@@ -80,6 +110,8 @@ def replace(total: types.Terms, old: types.Terms, new: types.Terms) -> types.Ter
         maintenance=unsafe_add(unsafe_sub(total.maintenance, old.maintenance), new.maintenance),
         profit=unsafe_add(unsafe_sub(total.profit, old.profit), new.profit),
         stale=unsafe_add(unsafe_sub(total.stale, old.stale), new.stale),
+        shock=unsafe_add(unsafe_sub(total.shock, old.shock), new.shock),
+        haircut=unsafe_add(unsafe_sub(total.haircut, old.haircut), new.haircut),
     )
 
 
@@ -114,12 +146,10 @@ def maker_may(before: types.Terms, after: types.Terms, falls: bool) -> bool:
 @internal
 def liquidation_may(before: types.Terms, after: types.Terms) -> bool:
     """
-    @notice Fill check of a liquidation: the account gets no worse; once its equity is below zero, the fill loses at most
-            the maintenance that it releases. So no fill takes a solvent account into debt, whatever the book holds.
+    @notice Fill check of a liquidation: the account gets no worse. So no fill takes a solvent account into debt, whatever the
+            book holds; one that is in debt is taken over and trades no more.
     """
-    if before.equity >= 0:
-        return self.improves(before, after, True)
-    return unsafe_sub(before.equity, after.equity) <= unsafe_sub(before.maintenance, after.maintenance)
+    return self.improves(before, after, True)
 
 
 @pure
@@ -129,3 +159,18 @@ def improves(before: types.Terms, after: types.Terms, falls: bool) -> bool:
     if not falls or after.equity < 0:
         return False
     return after.equity * before.maintenance >= before.equity * after.maintenance
+
+
+@internal
+def closeout(health: types.Terms) -> int256:
+    """@return equity C under which liquidation is hard: a share of maintenance, micro-USD."""
+    share: int256 = convert(state.get_chain().closeout, int256)
+    return fixed_point.div_up(unsafe_mul(health.maintenance, share), convert(params.PPM, int256))
+
+
+@internal
+def is_threatened(health: types.Terms) -> bool:
+    """@notice Whether z deviations of the horizon would take equity under the close-out: E - S * root / 10**14 < C."""
+    root: int256 = convert(state.get_chain().horizon_root, int256)
+    loss: int256 = fixed_point.div_up(unsafe_mul(health.shock, root), convert(SHOCK_UNIT, int256))
+    return unsafe_sub(health.equity, loss) < self.closeout(health)

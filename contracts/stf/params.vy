@@ -8,21 +8,22 @@
         rates are parts per million (ppm), work is gas of L1, proof is bytes of calldata.
 """
 
-RULES_VERSION: constant(uint256) = 1
+RULES_VERSION: constant(uint256) = 2
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: constant(uint256) = 32
 BOARD_MARKETS: constant(uint256) = 8  # markets in one board leaf
 BOARD_WORDS: constant(uint256) = 3  # words of one market in its board leaf
 GLOBAL_WORDS: constant(uint256) = 6
-MARKET_WORDS: constant(uint256) = 6  # before the publisher slots
+MARKET_WORDS: constant(uint256) = 8  # before the publisher slots
 PUBLISHERS_MAX: constant(uint256) = 8
 KEYS_MAX: constant(uint256) = 4
 POSITIONS_MAX: constant(uint256) = 8
 ACCOUNT_WORDS: constant(uint256) = 1
 KEY_WORDS: constant(uint256) = 2
 POSITION_WORDS: constant(uint256) = 3
-ACCOUNTS_MAX: constant(uint256) = 4_294_967_295  # ids are 32 bits, 0 is never used
+ACCOUNTS_MAX: constant(uint256) = 4_294_901_759  # ids are 32 bits, 0 is never used; those above name a market's insurance in deposits
+DONATION_ACCOUNT: constant(uint256) = 4_294_901_760  # 0xFFFF0000 + market: a deposit to it is a donation to the market's insurance
 OPEN_ORDERS_MAX: constant(uint256) = 256  # resting orders of one account, dead ones included until they are removed
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -38,6 +39,16 @@ TIME_MAX: constant(uint256) = 281_474_976_710_655  # 2**48 - 1 ms
 NONCE_AHEAD_MS: constant(uint256) = 60_000
 EXPIRY_AHEAD_MS: constant(uint256) = 172_800_000  # a signature lives two days at most: long enough to be forced through L1
 
+# --- the derivatives engine ------------------------------------------------------------------------------------------
+FUNDING_STEP_MAX: constant(uint256) = 3_600_000  # ms of fresh time that one update may accrue
+FUNDING_UNIT: constant(uint256) = 1_887_436_800_000  # 8 hours in ms * 2**16: one tick of basis costs one tick of price in 8 hours
+SETTLE_WINDOW_MS: constant(uint256) = 1_800_000  # a dated future settles at its mark's mean over this time before expiry
+OUTFLOW_WINDOW_MS: constant(uint256) = 3_600_000  # the outflow limit drains once in this time
+BUFFER_STEP_MS: constant(uint256) = 5_000  # most of the latency buffer that one Liquidate uses up
+PREDICT_SLICE_PPM: constant(uint256) = 50_000  # share of a position that one predictive reduction closes at most
+FOK_DEPTH_MAX: constant(uint256) = 8  # orders a fill-or-kill may look at: it visits each once more to fill
+SWEEP_MAX: constant(uint256) = 16  # dead orders that one Sweep removes at most
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 MATCH_STEPS: constant(uint256) = 16  # orders visited by one transaction
 ACTIONS_MAX: constant(uint256) = 32
@@ -51,16 +62,17 @@ CHUNK_LEAVES_MAX: constant(uint256) = 160
 CHUNK_WORK_MAX: constant(uint256) = 4_100_000
 CHUNK_PROOF_MAX: constant(uint256) = 100_000
 MESSAGE_BYTES_MAX: constant(uint256) = 1_053  # 29 bytes of header and 1,024 of payload
-PRICES_MAX: constant(uint256) = 8  # markets in one OraclePrice
+PRICES_MAX: constant(uint256) = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: constant(uint256) = 300
 WORK_TX: constant(uint256) = 12_000
 WORK_SIGNATURE: constant(uint256) = 16_000
+WORK_DECODE: constant(uint256) = 3_500  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: constant(uint256) = 32_000
 WORK_STEP: constant(uint256) = 68_000
 WORK_TERM: constant(uint256) = 5_500  # one position in one margin check
-WORK_PRICE: constant(uint256) = 26_000  # one market of an OraclePrice
+WORK_PRICE: constant(uint256) = 50_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: constant(uint256) = 15_000
 WORK_LEAF: constant(uint256) = 4_000
 

@@ -19,7 +19,6 @@ from stf import types
 uses: trie
 
 M64: constant(uint256) = 2**64 - 1
-M56: constant(uint256) = 2**56 - 1
 M48: constant(uint256) = 2**48 - 1
 M32: constant(uint256) = 2**32 - 1
 M24: constant(uint256) = 2**24 - 1
@@ -47,6 +46,11 @@ fees: transient(uint256)
 deposits: transient(uint256)
 withdrawn: transient(uint256)
 losses_total: transient(int256)
+outflow: transient(uint256)
+outflow_at: transient(uint256)
+outflow_limit: transient(uint256)
+resting: transient(uint256)
+chain_word: transient(uint256)  # parameters of the chain and its level, as in the leaf
 # the chunk's books
 work: transient(uint256)
 proof: transient(uint256)
@@ -87,8 +91,8 @@ def book_prefix(market: uint256, side: uint256) -> uint256:
 @pure
 @internal
 def book_key(side: uint256, price: uint256, seq: uint256) -> uint256:
-    """@notice Order of a resting order within its side: lower is better. 96 bits: price (bids inverted), then sequence."""
-    if side == types.SELL:
+    """@notice Order of a resting order within its side: lower is better. 96 bits: price (on even sides inverted), sequence."""
+    if side & 1 == types.SELL:
         return price << 64 | seq
     return (params.PRICE_MAX - price) << 64 | seq
 
@@ -137,7 +141,14 @@ def begin_chunk():
     self.fees = word >> 192
     self.deposits = (word >> 128) & M64
     self.withdrawn = (word >> 64) & M64
-    self.losses_total = self._signed128(trie.get_word(leaf, 4), 128)
+    self.outflow = word & M64
+    word = trie.get_word(leaf, 4)
+    self.losses_total = self._signed128(word, 128)
+    self.outflow_at = (word >> 64) & M64
+    self.outflow_limit = word & M64
+    word = trie.get_word(leaf, 5)
+    self.resting = word >> 208
+    self.chain_word = word & (2**208 - 1)
 
 
 @internal
@@ -147,8 +158,9 @@ def end_chunk():
     trie.set_word(leaf, 0, self.time << 192 | self.block_number << 128 | self.position << 64 | self.cursor)
     trie.set_word(leaf, 1, self.next_account << 192 | self.next_withdrawal << 128 | self.last_anchor << 64 | self.sqrt_tau)
     trie.set_word(leaf, 2, self._bits(self.accounts_total) << 128 | self._bits(self.insurance_total) & (2**128 - 1))
-    trie.set_word(leaf, 3, self.fees << 192 | self.deposits << 128 | self.withdrawn << 64)
-    trie.set_word(leaf, 4, self._bits(self.losses_total) << 128)
+    trie.set_word(leaf, 3, self.fees << 192 | self.deposits << 128 | self.withdrawn << 64 | self.outflow)
+    trie.set_word(leaf, 4, self._bits(self.losses_total) << 128 | self.outflow_at << 64 | self.outflow_limit)
+    trie.set_word(leaf, 5, self.resting << 208 | self.chain_word)
 
 
 @internal
@@ -254,9 +266,102 @@ def get_next_account() -> uint256:
     return self.next_account
 
 
+@view
+@internal
+def get_last_anchor() -> uint256:
+    """@return L2 time covered by the last noticed anchor, ms; 0 = none yet."""
+    return self.last_anchor
+
+
 @internal
 def set_last_anchor(time: uint256):
     self.last_anchor = time
+
+
+@view
+@internal
+def get_sqrt_tau() -> uint256:
+    """@return square root of the un-anchored time, of ms * 1000."""
+    return self.sqrt_tau
+
+
+@internal
+def set_sqrt_tau(root: uint256):
+    self.sqrt_tau = root
+
+
+@view
+@internal
+def get_level() -> uint256:
+    """@return what the chain's lag behind L1 allows: LEVEL_*."""
+    return (self.chain_word >> 104) & 255
+
+
+@internal
+def set_level(level: uint256):
+    self.chain_word = self.chain_word & ~convert(255 << 104, uint256) | level << 104
+
+
+@view
+@internal
+def get_chain() -> types.Chain:
+    """@return parameters of the whole chain."""
+    word: uint256 = self.chain_word
+    return types.Chain(
+        anchor_interval=(word >> 176) & M32,
+        tau_reduce=(word >> 144) & M32,
+        tau_halt=(word >> 112) & M32,
+        buffer_ms=(word >> 72) & M32,
+        refill=(word >> 56) & M16,
+        horizon_root=(word >> 24) & M32,
+        closeout=word & M24,
+    )
+
+
+@internal
+def set_chain(rules: types.Chain):
+    word: uint256 = self.chain_word & convert(255 << 104, uint256)
+    word |= rules.anchor_interval << 176 | rules.tau_reduce << 144 | rules.tau_halt << 112 | rules.buffer_ms << 72
+    self.chain_word = word | rules.refill << 56 | rules.horizon_root << 24 | rules.closeout
+
+
+@view
+@internal
+def get_outflow() -> (uint256, uint256):
+    """@return micro-USD withdrawn that the limit still counts, as of a time, ms."""
+    return self.outflow, self.outflow_at
+
+
+@internal
+def set_outflow(amount: uint256, at: uint256):
+    self.outflow = amount
+    self.outflow_at = at
+
+
+@view
+@internal
+def get_outflow_limit() -> uint256:
+    """@return micro-USD per OUTFLOW_WINDOW_MS; 0 = no limit."""
+    return self.outflow_limit
+
+
+@internal
+def set_outflow_limit(limit: uint256):
+    self.outflow_limit = limit
+
+
+@view
+@internal
+def get_fees() -> uint256:
+    """@return fees held, micro-USD; REST_FEE of every resting order among them may have to be given back."""
+    return self.fees
+
+
+@view
+@internal
+def get_resting() -> uint256:
+    """@return resting orders of all accounts, dead ones and triggers included."""
+    return self.resting
 
 
 @internal
@@ -345,6 +450,48 @@ def add_open_orders(account: uint256, count: int256):
     head: uint256 = trie.get_word(leaf, 0)
     orders: uint256 = convert(convert((head >> 24) & M16, int256) + count, uint256)
     trie.set_word(leaf, 0, head & ~(M16 << 24) | orders << 24)
+    self.resting = convert(convert(self.resting, int256) + count, uint256)
+
+
+@internal
+def get_account_flags(account: uint256) -> uint256:
+    """@return FLAG_* of an account."""
+    return trie.get_word(self._account(account) & M64, 0) & 255
+
+
+@internal
+def set_account_flags(account: uint256, flags: uint256):
+    self._set_head(account, 0, 255, flags)
+
+
+@internal
+def get_cancel_at(account: uint256) -> uint256:
+    """@return when the dead man's switch kills the account's orders, ms; 0 = off."""
+    return (trie.get_word(self._account(account) & M64, 0) >> 120) & M48
+
+
+@internal
+def set_cancel_at(account: uint256, time: uint256):
+    self._set_head(account, 120, M48, time)
+
+
+@internal
+def get_buffer(account: uint256) -> (uint256, uint256):
+    """@return latency buffer used up, ms, and when it was last counted."""
+    head: uint256 = trie.get_word(self._account(account) & M64, 0)
+    return (head >> 88) & M32, (head >> 40) & M48
+
+
+@internal
+def set_buffer(account: uint256, used: uint256, at: uint256):
+    self._set_head(account, 40, 2**80 - 1, used << 48 | at)
+
+
+@internal
+def _set_head(account: uint256, at: uint256, mask: uint256, content: uint256):
+    """@notice Writes the field of an account's first word that starts at bit `at`."""
+    leaf: uint256 = self._account(account) & M64
+    trie.set_word(leaf, 0, trie.get_word(leaf, 0) & ~(mask << at) | content << at)
 
 
 @internal
@@ -428,25 +575,29 @@ def get_position(account: uint256, index: uint256) -> types.Position:
         sell_lots=(second >> 128) & M64,
         buy_notional=(second >> 64) & M64,
         sell_notional=second & M64,
-        min_seq=(third >> 96) & M64,
+        min_seq=(third >> 160) & M64,
         market=(third >> 16) & M16,
         open_orders=third & M16,
         reduce_lots=(third >> 32) & M64,
+        reduce_min_seq=(third >> 96) & M64,
     )
 
 
 @internal
 def set_position(account: uint256, index: uint256, position: types.Position):
+    """@notice Writes a position. Totals follow what it holds; lots that an account takes or leaves go by `add_side_lots`."""
     leaf: uint256 = self._account(account) & M64
     at: uint256 = self._position_at(trie.get_word(leaf, 0), index)
     first: uint256 = trie.get_word(leaf, at)
     # fields of 64 bits: products stay inside 126 bits
     booked: int256 = unsafe_sub(unsafe_mul(self._signed(first, 192), self._signed(first, 64)), self._signed(first, 128))
     self.accounts_total += position.size * position.funding - position.cost - booked
+    booked = unsafe_mul(abs(self._signed(first, 192)), self._signed(first, 0))
+    self.losses_total -= abs(position.size) * position.loss - booked
     trie.set_three(leaf, at, [
         self._bits(position.size) << 192 | (self._bits(position.cost) & M64) << 128 | (self._bits(position.funding) & M64) << 64 | self._bits(position.loss) & M64,
         position.buy_lots << 192 | position.sell_lots << 128 | position.buy_notional << 64 | position.sell_notional,
-        position.min_seq << 96 | position.reduce_lots << 32 | position.market << 16 | position.open_orders,
+        position.min_seq << 160 | position.reduce_min_seq << 96 | position.reduce_lots << 32 | position.market << 16 | position.open_orders,
     ])
 
 
@@ -469,7 +620,9 @@ def remove_position(account: uint256, index: uint256):
     head: uint256 = trie.get_word(leaf, 0)
     at: uint256 = self._position_at(head, index)
     first: uint256 = trie.get_word(leaf, at)
-    assert self._signed(first, 192) * self._signed(first, 64) == self._signed(first, 128)  # only empty ones are removed
+    # only empty ones are removed
+    assert self._signed(first, 192) * self._signed(first, 64) == self._signed(first, 128)
+    assert self._signed(first, 192) * self._signed(first, 0) == 0
     last: uint256 = self._position_at(head, (head >> 8) & 255) - params.POSITION_WORDS
     if at != last:
         for word: uint256 in range(params.POSITION_WORDS):
@@ -508,27 +661,42 @@ def create_market(market: uint256):
 @internal
 def get_market(market: uint256) -> types.Market:
     leaf: uint256 = self._market(market)
-    first: uint256 = trie.get_word(leaf, 0)
-    second: uint256 = trie.get_word(leaf, 1)
+    caps: uint256 = trie.get_word(leaf, 0)
+    rates: uint256 = trie.get_word(leaf, 3)
+    limits: uint256 = trie.get_word(leaf, 6)
     return types.Market(
-        oi_cap=(first >> 64) & M64,
-        min_notional=first & M64,
-        taker_fee=(second >> 160) & M32,
-        maker_fee=(second >> 128) & M32,
-        penalty=(second >> 96) & M32,
-        band=(second >> 64) & M32,
-        quorum=(second >> 56) & 255,
+        oi_cap=(caps >> 64) & M64,
+        min_notional=caps & M64,
+        taker_fee=(rates >> 216) & M24,
+        maker_fee=(rates >> 192) & M24,
+        penalty=(rates >> 168) & M24,
+        band=(rates >> 144) & M24,
+        quorum=(rates >> 112) & 255,
+        near_band=(rates >> 120) & M24,
+        z=(rates >> 88) & M16,
+        sigma_floor=(rates >> 56) & M32,
+        vol_sample_ms=(rates >> 24) & M32,
+        vol_window=(limits >> 104) & M32,
+        reduce_cap=rates & M24,
+        basis_cap=(limits >> 192) & M24,
+        spread_max=(limits >> 168) & M24,
+        basis_window=(limits >> 136) & M32,
+        jump_limit=(limits >> 80) & M24,
+        jump_hold=(limits >> 48) & M32,
+        expiry=limits & M48,
     )
 
 
 @internal
 def set_market(market: uint256, config: types.Market):
     leaf: uint256 = self._market(market)
-    first: uint256 = trie.get_word(leaf, 0) >> 128 << 128
-    second: uint256 = trie.get_word(leaf, 1)
-    trie.set_word(leaf, 0, first | config.oi_cap << 64 | config.min_notional)
-    second = second >> 192 << 192 | second & M56
-    trie.set_word(leaf, 1, second | config.taker_fee << 160 | config.maker_fee << 128 | config.penalty << 96 | config.band << 64 | config.quorum << 56)
+    trie.set_word(leaf, 0, trie.get_word(leaf, 0) >> 128 << 128 | config.oi_cap << 64 | config.min_notional)
+    word: uint256 = trie.get_word(leaf, 3) & convert(255 << 104, uint256)  # the number of publishers stays
+    word |= config.taker_fee << 216 | config.maker_fee << 192 | config.penalty << 168 | config.band << 144
+    word |= config.near_band << 120 | config.quorum << 112 | config.z << 88 | config.sigma_floor << 56
+    trie.set_word(leaf, 3, word | config.vol_sample_ms << 24 | config.reduce_cap)
+    word = config.basis_cap << 192 | config.spread_max << 168 | config.basis_window << 136 | config.vol_window << 104
+    trie.set_word(leaf, 6, word | config.jump_limit << 80 | config.jump_hold << 48 | config.expiry)
 
 
 @internal
@@ -559,17 +727,112 @@ def add_open_interest(market: uint256, lots: int256):
 
 
 @internal
-def get_insurance(market: uint256) -> int256:
-    return self._signed(trie.get_word(self._market(market), 1), 192)
+def add_side_lots(market: uint256, longs: int256, shorts: int256):
+    """@notice Lots that accounts hold on each side changed, by signed numbers: they carry the side's loss index from now on."""
+    if longs == 0 and shorts == 0:
+        return
+    board: types.Board = self.get_board(market)
+    self.losses_total += longs * board.loss_long + shorts * board.loss_short
+
+
+@internal
+def add_loss(market: uint256, side: uint256, lots: int256, per_lot: int256):
+    """
+    @notice Charges `per_lot` micro-USD to each of the `lots` that accounts hold on a side (BUY: the long one).
+    @dev Writes the board: one that the caller got before is out of date.
+    """
+    board: types.Board = self.get_board(market)
+    if side == types.BUY:
+        board.loss_long += per_lot
+    else:
+        board.loss_short += per_lot
+    self.set_board(market, board)
+    self.losses_total += lots * per_lot
+
+
+@internal
+def get_insurance(market: uint256) -> types.Insurance:
+    word: uint256 = trie.get_word(self._market(market), 1)
+    return types.Insurance(
+        cash=self._signed(word, 192),
+        size=self._signed(word, 128),
+        cost=self._signed(word, 64),
+        funding=self._signed(word, 0),
+    )
+
+
+@internal
+def set_insurance(market: uint256, insurance: types.Insurance):
+    old: types.Insurance = self.get_insurance(market)
+    self.insurance_total += insurance.cash + insurance.size * insurance.funding - insurance.cost
+    self.insurance_total -= old.cash + old.size * old.funding - old.cost
+    word: uint256 = self._bits(insurance.cash) << 192 | (self._bits(insurance.size) & M64) << 128
+    word |= (self._bits(insurance.cost) & M64) << 64 | self._bits(insurance.funding) & M64
+    trie.set_word(self._market(market), 1, word)
 
 
 @internal
 def add_insurance(market: uint256, amount: int256):
+    """@notice Changes a market's insurance cash, micro-USD."""
     leaf: uint256 = self._market(market)
     word: uint256 = trie.get_word(leaf, 1)
-    insurance: int256 = self._signed(word, 192) + amount
-    trie.set_word(leaf, 1, word & (2**192 - 1) | self._bits(insurance) << 192)
+    cash: int256 = self._signed(word, 192) + amount
+    trie.set_word(leaf, 1, word & (2**192 - 1) | self._bits(cash) << 192)
     self.insurance_total += amount
+
+
+@internal
+def get_price_state(market: uint256) -> types.PriceState:
+    leaf: uint256 = self._market(market)
+    first: uint256 = trie.get_word(leaf, 4)
+    second: uint256 = trie.get_word(leaf, 5)
+    return types.PriceState(
+        index=(first >> 208) & M32,
+        basis=self._signed(first, 144),
+        basis_time=(first >> 96) & M48,
+        variance=(first >> 32) & M64,
+        sample_price=first & M32,
+        sample_time=(second >> 192) & M48,
+        funding_acc=self._signed(second, 128),
+        funding_time=(second >> 80) & M48,
+        jump_price=(second >> 48) & M32,
+        jump_at=second & M48,
+    )
+
+
+@internal
+def set_price_state(market: uint256, prices: types.PriceState):
+    leaf: uint256 = self._market(market)
+    word: uint256 = prices.index << 208 | (self._bits(prices.basis) & M64) << 144 | prices.basis_time << 96
+    trie.set_word(leaf, 4, word | prices.variance << 32 | prices.sample_price)
+    word = prices.sample_time << 192 | (self._bits(prices.funding_acc) & M64) << 128 | prices.funding_time << 80
+    trie.set_word(leaf, 5, word | prices.jump_price << 48 | prices.jump_at)
+
+
+@internal
+def get_reduced(market: uint256) -> (uint256, uint256):
+    """@return a block's number, and the lots that predictive reductions have closed in it."""
+    word: uint256 = trie.get_word(self._market(market), 7)
+    return word >> 160, (word >> 96) & M64
+
+
+@internal
+def set_reduced(market: uint256, number: uint256, lots: uint256):
+    leaf: uint256 = self._market(market)
+    trie.set_word(leaf, 7, trie.get_word(leaf, 7) & (2**96 - 1) | number << 160 | lots << 96)
+
+
+@internal
+def get_twap(market: uint256) -> (uint256, uint256):
+    """@return sum of mark * ms inside the settlement window, and the ms it covers."""
+    word: uint256 = trie.get_word(self._market(market), 7)
+    return (word >> 32) & M64, word & M32
+
+
+@internal
+def set_twap(market: uint256, total: uint256, covered_ms: uint256):
+    leaf: uint256 = self._market(market)
+    trie.set_word(leaf, 7, trie.get_word(leaf, 7) >> 96 << 96 | total << 32 | covered_ms)
 
 
 @internal
@@ -582,19 +845,22 @@ def get_pending(market: uint256) -> types.Pending:
         client_id=(word >> 64) & M64,
         expiry=(word >> 16) & M48,
         side=(word >> 8) & 255,
-        tif=word & 255,
+        tif=word & 7,
+        reduce_only=(word >> 3) & 1,
+        self_trade=(word >> 4) & 15,
     )
 
 
 @internal
 def set_pending(market: uint256, pending: types.Pending):
     first: uint256 = pending.account << 224 | pending.lots << 160 | pending.price << 128 | pending.client_id << 64
-    trie.set_word(self._market(market), 2, first | pending.expiry << 16 | pending.side << 8 | pending.tif)
+    flags: uint256 = pending.self_trade << 4 | pending.reduce_only << 3 | pending.tif
+    trie.set_word(self._market(market), 2, first | pending.expiry << 16 | pending.side << 8 | flags)
 
 
 @internal
 def get_publisher_count(market: uint256) -> uint256:
-    return (trie.get_word(self._market(market), 1) >> 48) & 255
+    return (trie.get_word(self._market(market), 3) >> 104) & 255
 
 
 @internal
@@ -611,8 +877,8 @@ def set_publisher(market: uint256, slot: uint256, publisher: types.Publisher):
     at: uint256 = params.MARKET_WORDS + slot
     if at >= trie.get_size(leaf):
         trie.set_size(leaf, at + 1)
-        word: uint256 = trie.get_word(leaf, 1)
-        trie.set_word(leaf, 1, word & ~convert(255 << 48, uint256) | (slot + 1) << 48)
+        word: uint256 = trie.get_word(leaf, 3)
+        trie.set_word(leaf, 3, word & ~convert(255 << 104, uint256) | (slot + 1) << 104)
     trie.set_word(leaf, at, publisher.address << 80 | publisher.price << 48 | publisher.time)
 
 
@@ -655,8 +921,8 @@ def get_board(market: uint256) -> types.Board:
         loss_long=convert(convert(second << 64, bytes32), int256) >> 192,
         loss_short=convert(convert(second << 128, bytes32), int256) >> 192,
         impact=second & M64,
-        variance=third >> 192,
-        addon=(third >> 128) & M64,
+        risk=third >> 192,
+        addon_cap=(third >> 168) & M24,
     )
 
 
@@ -671,7 +937,7 @@ def set_board(market: uint256, board: types.Board):
     trie.set_three(leaf, at, [
         first | board.mm_base << 104 | board.mm_cap << 80 | board.im_base << 56 | board.im_cap << 32 | board.stale_ms,
         self._bits(board.funding) << 192 | losses | board.impact,
-        board.variance << 192 | board.addon << 128,
+        board.risk << 192 | board.addon_cap << 168,
     ])
 
 
@@ -687,16 +953,36 @@ def get_best(market: uint256, side: uint256) -> (uint256, uint256):
     leaf: uint256 = 0
     first_look: bool = False
     first_touch: bool = False
-    leaf, first_look, first_touch = trie.observe_first(market << 1 | side, first_key, first_key | BOOK_LAST)
+    leaf, first_look, first_touch = trie.observe_first(market << 2 | side, first_key, first_key | BOOK_LAST)
     if first_look:
         self.spend_proof(params.PROOF_ORDER)
+    return self._visit(side, leaf, first_touch)
+
+
+@internal
+def get_next(market: uint256, side: uint256, price: uint256, seq: uint256) -> (uint256, uint256):
+    """
+    @notice (price, sequence) of the order that stands next behind a place, dead ones included; (0, 0) if there is none.
+            The place must have been seen (`get_best` or this). The look is part of the proof, as there.
+    """
+    first_key: uint256 = self.book_prefix(market, side)
+    place: uint256 = trie.index_of(first_key | self.book_key(side, price, seq) << 128)
+    leaf: uint256 = 0
+    first_touch: bool = False
+    leaf, first_touch = trie.observe_next(market << 2 | side, first_key, first_key | BOOK_LAST, place)
+    return self._visit(side, leaf, first_touch)
+
+
+@internal
+def _visit(side: uint256, leaf: uint256, first_touch: bool) -> (uint256, uint256):
+    """@return price and sequence of an order that was found at the book's edge, (0, 0) for none; touches it."""
     if leaf == 0:
         return 0, 0
     if first_touch:
         self._touch(params.PROOF_VISIT)
     best: uint256 = trie.key_of(leaf) >> 128
     price: uint256 = (best >> 64) & M32
-    if side != types.SELL:
+    if side & 1 != types.SELL:
         price = params.PRICE_MAX - price
     return price, best & M64
 
@@ -717,11 +1003,12 @@ def get_order(market: uint256, side: uint256, price: uint256, seq: uint256) -> t
     """@return a resting order; lots 0 where there is none."""
     word: uint256 = trie.get_word(self._order(market, side, price, seq), 0)
     return types.Order(
-        account=word >> 184,
-        lots=(word >> 120) & M64,
-        client_id=(word >> 56) & M64,
-        expiry=(word >> 8) & M48,
+        account=word >> 216,
+        lots=(word >> 152) & M64,
+        client_id=(word >> 88) & M64,
+        expiry=(word >> 40) & M48,
         flags=word & 255,
+        limit=(word >> 8) & M32,
     )
 
 
@@ -733,7 +1020,8 @@ def set_order(market: uint256, side: uint256, price: uint256, seq: uint256, orde
         trie.set_size(leaf, 0)
         return
     trie.set_size(leaf, 1)
-    trie.set_word(leaf, 0, order.account << 184 | order.lots << 120 | order.client_id << 56 | order.expiry << 8 | order.flags)
+    first: uint256 = order.account << 216 | order.lots << 152 | order.client_id << 88
+    trie.set_word(leaf, 0, first | order.expiry << 40 | order.limit << 8 | order.flags)
 
 
 # --- withdrawals ------------------------------------------------------------------------------------------------------

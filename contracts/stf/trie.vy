@@ -22,7 +22,7 @@
 
 MAX_LEAVES: constant(uint256) = 255
 MAX_WORDS: constant(uint256) = 40
-MAX_RANGES: constant(uint256) = 64
+MAX_RANGES: constant(uint256) = 128
 
 LEAF_BITS: constant(uint256) = 6  # 64 cells a record
 TABLE_BITS: constant(uint256) = 15  # 32,768 cells a table
@@ -164,7 +164,7 @@ def first_live(slot: uint256, lo: uint256, hi: uint256) -> uint256:
     """
     @notice The live leaf with the least key in [lo, hi], 0 if there is none. Touches it and notes the observed range:
             [lo, its key], or [lo, hi] if there is none.
-    @param slot 0..63, one per range (market * 2 + side); lo and hi must be functions of slot, and lo must rise with slot.
+    @param slot 0..127, one per range (market * 4 + side); lo and hi must be functions of slot, and lo must rise with slot.
     """
     return self._live_from(slot, lo, hi, 0)[0]
 
@@ -177,6 +177,12 @@ def observe_first(slot: uint256, lo: uint256, hi: uint256) -> (uint256, bool, bo
     first_touch: bool = False
     leaf, first_touch = self._live_from(slot, lo, hi, 0)
     return leaf, first_look, first_touch
+
+
+@internal
+def observe_next(slot: uint256, lo: uint256, hi: uint256, leaf: uint256) -> (uint256, bool):
+    """@notice Like `next_live`; also tells whether this was the leaf's first touch."""
+    return self._live_from(slot, lo, hi, unsafe_add((leaf & TABLE_MASK) >> LEAF_BITS, 1))
 
 
 @internal

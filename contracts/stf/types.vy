@@ -55,6 +55,20 @@ NO_LIQUIDITY: constant(uint256) = 40
 NO_MESSAGE: constant(uint256) = 41
 BAD_MESSAGE: constant(uint256) = 42
 FORCED_INVALID: constant(uint256) = 43  # a forced transaction that does not decode
+# the derivatives engine
+BUFFERED: constant(uint256) = 44  # under maintenance margin, inside the latency buffer
+RECOVERED: constant(uint256) = 45  # back above maintenance margin: the buffer refills
+REDUCE_ONLY_SIZE: constant(uint256) = 46  # reduce-only orders may together not exceed the position
+FOK_UNFILLED: constant(uint256) = 47  # not enough liquidity that crosses
+FOK_TOO_DEEP: constant(uint256) = 48  # enough may lie deeper than one transaction may look
+SWITCH_FIRED: constant(uint256) = 49  # the dead man's switch has killed the account's orders
+TRIGGER_NOT_REACHED: constant(uint256) = 50
+NOTHING_TO_SWEEP: constant(uint256) = 51
+MARKET_EXPIRED: constant(uint256) = 52
+NOT_SETTLING: constant(uint256) = 53
+OUTFLOW_LIMIT: constant(uint256) = 54  # of all accounts together, per window
+REDUCED_ENOUGH: constant(uint256) = 55  # predictive reductions of this block have reached their cap
+SELF_TRADE: constant(uint256) = 56  # the order met its own account's and was cancelled
 
 # transaction kinds: the first byte
 ACTIONS: constant(uint256) = 1
@@ -66,6 +80,8 @@ LIQUIDATE: constant(uint256) = 6
 SWEEP: constant(uint256) = 7
 INBOX: constant(uint256) = 8
 BLOCK: constant(uint256) = 9
+TRIGGER_FIRE: constant(uint256) = 10
+SETTLE: constant(uint256) = 11
 
 # inbox message kinds: their first byte
 DEPOSIT: constant(uint256) = 1
@@ -76,19 +92,29 @@ ADMIN: constant(uint256) = 6
 # admin messages
 CONFIGURE_MARKET: constant(uint256) = 1
 SET_PUBLISHER: constant(uint256) = 2
+CONFIGURE_RISK: constant(uint256) = 3
+CONFIGURE_CHAIN: constant(uint256) = 4
+FUND_INSURANCE: constant(uint256) = 5
 
 # action ops: the top three bits of an action's first byte
 PLACE: constant(uint256) = 1
 CANCEL: constant(uint256) = 2
 CANCEL_ALL: constant(uint256) = 3
+AMEND: constant(uint256) = 4
+CANCEL_AT: constant(uint256) = 5
+TRIGGER: constant(uint256) = 6
+OPTIONS: constant(uint256) = 7
 
 BUY: constant(uint256) = 0
 SELL: constant(uint256) = 1
+# triggers rest on two more sides of a book; the low bit says, as for orders, which way prices are sorted
+TRIGGER_FALL: constant(uint256) = 2  # fires when the mark is at or below its price: the highest first
+TRIGGER_RISE: constant(uint256) = 3  # fires when the mark is at or above its price: the lowest first
 
 # time in force
 GTC: constant(uint256) = 0
 IOC: constant(uint256) = 1
-FOK: constant(uint256) = 2  # reserved
+FOK: constant(uint256) = 2
 POST_ONLY: constant(uint256) = 3
 LIQUIDATION: constant(uint256) = 4  # never on the wire: the rules' own order
 
@@ -97,6 +123,24 @@ NO_SUCH_MARKET: constant(uint256) = 0
 OPEN: constant(uint256) = 1
 REDUCE_ONLY: constant(uint256) = 2
 HALTED: constant(uint256) = 3
+SETTLING: constant(uint256) = 4  # a dated future that has expired: its mark is final
+
+# what becomes of an order that meets its own account's
+CANCEL_RESTING: constant(uint256) = 0
+CANCEL_TAKER: constant(uint256) = 1
+CANCEL_BOTH: constant(uint256) = 2
+
+# flags of an account
+FLAG_BUFFERED: constant(uint256) = 1  # the latency buffer runs
+FLAG_OPT_IN: constant(uint256) = 2  # predictive reduction also while above maintenance margin
+# flags of a resting order
+ORDER_REDUCE_ONLY: constant(uint256) = 1
+ORDER_TRIGGER_SELL: constant(uint256) = 2  # a trigger whose order sells
+
+# level of the chain, by how long ago it was anchored
+LEVEL_OPEN: constant(uint256) = 0
+LEVEL_REDUCE: constant(uint256) = 1
+LEVEL_HALT: constant(uint256) = 2
 
 NO_INDEX: constant(uint256) = 65_535  # "no such index"
 
@@ -108,7 +152,8 @@ struct Key:
     nonce_map: uint256  # bit i: nonce_high - i is used
 
 struct Position:
-    # A position and the orders resting with it. `min_seq`: orders of a lower sequence are dead.
+    # A position and the orders resting with it. `min_seq`: orders of a lower sequence are dead (of reduce-only and
+    # trigger orders those below `reduce_min_seq`).
     size: int256  # signed, lots
     cost: int256  # signed, micro-USD
     funding: int256  # signed, index snapshot
@@ -120,7 +165,8 @@ struct Position:
     min_seq: uint256
     market: uint256
     open_orders: uint256
-    reduce_lots: uint256
+    reduce_lots: uint256  # resting reduce-only and trigger orders
+    reduce_min_seq: uint256
 
 struct Board:
     # What margin needs of one market.
@@ -137,8 +183,8 @@ struct Board:
     loss_long: int256  # signed
     loss_short: int256  # signed
     impact: uint256  # micro-USD of notional per ppm
-    variance: uint256
-    addon: uint256  # reserved for the finality add-on: floor, z, cap
+    risk: uint256  # z * max(floor, volatility): 1/100 ppb per square root of a second
+    addon_cap: uint256  # ppm
 
 struct Market:
     # How a market trades; set by admin messages.
@@ -149,6 +195,48 @@ struct Market:
     penalty: uint256  # ppm of liquidated notional, to insurance
     band: uint256  # ppm of mark
     quorum: uint256  # fresh publishers that a mark needs
+    near_band: uint256  # ppm of mark: limit of predictive slices and of insurance's orders
+    z: uint256  # 1/100: how many standard deviations the add-on covers; 0 = no add-on
+    sigma_floor: uint256  # least volatility, ppb per square root of a second
+    vol_sample_ms: uint256  # least time between two samples
+    vol_window: uint256  # ms; 0 = no samples
+    reduce_cap: uint256  # ppm of open interest that predictive slices may close in a block
+    basis_cap: uint256  # ppm of index
+    spread_max: uint256  # ppm of mid: a wider book gives no basis sample
+    basis_window: uint256  # ms; 0 = no basis
+    jump_limit: uint256  # ppm of index: a median further away must hold; 0 = any is taken
+    jump_hold: uint256  # ms that it must hold
+    expiry: uint256  # ms; 0 = perpetual
+
+struct PriceState:
+    # What the price rules remember of one market between publications.
+    index: uint256  # ticks: the last accepted median
+    basis: int256  # signed, 2**-16 ticks
+    basis_time: uint256
+    variance: uint256  # ppb**2 per second
+    sample_price: uint256
+    sample_time: uint256
+    funding_acc: int256  # signed: what is not yet a micro-USD per lot, in 1/FUNDING_UNIT
+    funding_time: uint256
+    jump_price: uint256  # a median that must hold before it is believed; 0 = none
+    jump_at: uint256
+
+struct Insurance:
+    # A market's insurance: cash, and the position that it took over.
+    cash: int256  # signed, micro-USD
+    size: int256  # signed, lots
+    cost: int256  # signed
+    funding: int256  # signed, index snapshot
+
+struct Chain:
+    # Parameters of the whole chain; set by admin messages.
+    anchor_interval: uint256  # ms
+    tau_reduce: uint256  # ms un-anchored from which markets are reduce-only; 0 = never
+    tau_halt: uint256
+    buffer_ms: uint256  # of fresh time under maintenance margin before hard liquidation
+    refill: uint256  # ms of health that give back one ms of the buffer; 0 = at once
+    horizon_root: uint256  # square root of the horizon of predictive reduction, of ms * 1000
+    closeout: uint256  # ppm of maintenance margin under which liquidation is hard
 
 struct Pending:
     # The crossing order of a market that waits for Continue; lots 0 = none.
@@ -159,6 +247,8 @@ struct Pending:
     expiry: uint256
     side: uint256
     tif: uint256
+    reduce_only: uint256
+    self_trade: uint256  # what becomes of it when it meets its own account's orders
 
 struct Publisher:
     address: uint256
@@ -170,20 +260,25 @@ struct Order:
     lots: uint256
     client_id: uint256
     expiry: uint256  # ms, 0 = good till cancelled
-    flags: uint256  # reserved
+    flags: uint256  # ORDER_*
+    limit: uint256  # of a trigger's order, ticks; 0 = the band when it fires
 
 struct Action:
     # One action of an `Actions` transaction, as decoded.
     op: uint256
     market: uint256
-    side: uint256
+    side: uint256  # of a cancel the book's side, 0 to 3
     price: uint256
     lots: uint256
     tif: uint256
     reduce_only: uint256
     client_id: uint256
     expiry: uint256
-    seq: uint256  # of the order a cancel names
+    seq: uint256  # of the order that a cancel or amend names
+    self_trade: uint256
+    limit: uint256  # of a trigger's order; `price` is where it fires
+    direction: uint256  # of a trigger: 1 fires when the mark rises to it
+    opt_in: uint256  # of options
 
 struct Terms:
     # What one position, or all of an account's, adds to its margin. Micro-USD.
@@ -192,3 +287,5 @@ struct Terms:
     maintenance: int256
     profit: int256  # unrealized, positive parts only
     stale: uint256  # positions whose price is not fresh
+    shock: int256  # sum of notional * risk, raw
+    haircut: int256  # what stale marks take off equity

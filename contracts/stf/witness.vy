@@ -384,7 +384,7 @@ def _range_from(left: uint256, passed: uint256, first: uint256) -> (uint256, uin
     ranges: uint256 = left
     lo: uint256 = 0
     hi: uint256 = passed
-    for _: uint256 in range(64):
+    for _: uint256 in range(128):
         if ranges == 0:
             break
         lowest: uint256 = ranges & (~ranges + 1)

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "cancel": ("node.cli.trade:cancel", "Cancel one order, or all of a market."),
     "book": ("node.cli.trade:book", "Show a market's book."),
     "account": ("node.cli.trade:account", "Show an account: collateral, margin, positions, orders."),
+    "risk": ("node.cli.risk:risk", "Show how likely an account's cushion breaks before L1 knows."),
     "withdraw": ("node.cli.trade:withdraw", "Withdraw to L1; with --claim also wait until it is paid."),
     "force": ("node.cli.leave:force", "Send a transaction through L1, past the sequencer, and follow it."),
     "promises": ("node.cli.promises:promises", "Check kept promises against what was posted; with --prove, sue."),
@@ -36,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("node.cli.trade:status", "Show a node's heads, totals and health."),
     "keeper": ("node.cli.keepers:keeper", "Publish prices and liquidate; with --bots also trade."),
     "replay": ("node.cli.replay:replay", "Send a recorded tape of a real venue as signed orders."),
+    "funding-report": ("node.cli.funding_report:funding_report", "Our funding beside a venue's, from its tape."),
     "bench": ("node.cli.bench:bench", "Measure this machine: ceilings, throughput, latency, gas."),
     "compile": ("node.cli.compile:compile_rules", "Copy this installation and compile its rules to C."),
 }

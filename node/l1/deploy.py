@@ -47,17 +47,16 @@ class _Run:
         """Every step."""
         plan = self._plan
         params = plan.timings.params(plan.l2_chain_id)
-        first: list[tuple[str, bytes]] = [("FraudBook", b""), ("FraudAccounts", b"")]
+        first = [name for name, needs in contracts.RULES_PARTS.items() if not needs]
         if plan.token:
             self._created["TestUSD"] = plan.token
         else:
-            first.append(("TestUSD", b""))
-        await self._together([partial(self._create, name, args) for name, args in first])
-        parts = encode(["address", "address"], [self._created["FraudBook"], self._created["FraudAccounts"]])
+            first.append("TestUSD")
+        await self._together([partial(self._create, name, b"") for name in first])
+        second = [name for name in contracts.RULES_PARTS if name not in self._created and name != "FraudRules"]
         rollup_args = bindings.encode_constructor(self._created["TestUSD"], self._sender.address, params)
-        await self._together([
-            partial(self._create, "FraudRules", parts), partial(self._create, "Rollup", rollup_args),
-        ])
+        await self._together([partial(self._create_part, name) for name in second])
+        await self._together([partial(self._create_part, "FraudRules"), partial(self._create, "Rollup", rollup_args)])
         verifier_args = encode(["address", "address"], [self._created["Rollup"], self._created["FraudRules"]])
         await self._together([
             partial(self._create, "FraudVerifier", verifier_args),
@@ -103,6 +102,11 @@ class _Run:
                 nursery.start_soon(step, work)
         if failures:
             raise failures[0]
+
+    async def _create_part(self, name: str) -> None:
+        """A part of the rules, told where the parts are that it calls."""
+        needs = contracts.RULES_PARTS[name]
+        await self._create(name, encode(["address"] * len(needs), [self._created[need] for need in needs]))
 
     async def _create(self, name: str, args: bytes) -> None:
         artifact = contracts.load(name)

@@ -3,19 +3,27 @@
 A fill at price p of q lots changes size by +-q. Opening adds q * p * t to the cost; closing takes the closed share of
 the cost out, rounded toward zero, and realizes the difference into collateral. Sum(collateral - cost) of the two sides
 is unchanged by any fill; fees move from collateral to the fee total, rounded up, exactly.
+
+Before its size changes, a position is settled: it pays what its market's funding index F and its side's loss index L
+have grown by since its snapshots f and l,
+
+    cost += size * (F - f) + |size| * (L - l),    f := F, l := L
+
+exactly, because indices are whole micro-USD per lot.
 """
 
 from node.stf import margin, state
-from node.stf.fixed_point import div_toward_zero, in_range
+from node.stf.fixed_point import div_down, div_toward_zero, in_range
 from node.stf.params import (
     EXPIRY_AHEAD_MS,
     KEYS_MAX,
     NONCE_AHEAD_MS,
+    OUTFLOW_WINDOW_MS,
     POSITIONS_MAX,
     TIME_MAX,
     U64_MAX,
 )
-from node.stf.types import BUY, NO_INDEX, Key, Position, Status
+from node.stf.types import BUY, LEVEL_HALT, NO_INDEX, Board, Key, Position, Status
 
 
 def authorize(account: int, slot: int, signer: int, nonce: int, expiry: int) -> Status:
@@ -90,6 +98,8 @@ def deposit(account: int, owner: int, amount: int) -> int:
 
 def withdraw(account: int, recipient: int, amount: int) -> Status:
     """Move free realized collateral into a withdrawal leaf."""
+    if state.get_level() == LEVEL_HALT:
+        return Status.MARKET_HALTED
     if recipient == 0:
         return Status.BAD_RECIPIENT
     if amount == 0 or not in_range(amount):
@@ -99,9 +109,29 @@ def withdraw(account: int, recipient: int, amount: int) -> Status:
         return Status.STALE_PRICE
     if health.equity - health.initial - health.profit < amount:
         return Status.INSUFFICIENT_FREE
+    if not count_outflow(amount):
+        return Status.OUTFLOW_LIMIT
     state.add_collateral(account, -amount)
     state.create_withdrawal(recipient, amount)
     return Status.OK
+
+
+def count_outflow(amount: int) -> bool:
+    """Count a withdrawal against the limit of all accounts together, if it fits.
+
+    A leaky bucket (Turner, "New directions in communications", 1986): what was withdrawn drains at
+    limit / OUTFLOW_WINDOW_MS, rounded down, so many small withdrawals drain no faster than few.
+    """
+    limit = state.get_outflow_limit()
+    if limit == 0:
+        return True
+    level, at = state.get_outflow()
+    now = state.get_time()
+    level = max(0, level - div_down((now - at) * limit, OUTFLOW_WINDOW_MS)) + amount
+    if level > limit:
+        return False
+    state.set_outflow(level, now)
+    return True
 
 
 def ensure_position(account: int, market: int) -> int:
@@ -112,21 +142,46 @@ def ensure_position(account: int, market: int) -> int:
     if state.get_position_count(account) == POSITIONS_MAX:
         return NO_INDEX
     board = state.get_board(market)
-    position = Position(market=market, funding=board.funding, min_seq=0)
+    position = Position(market=market, funding=board.funding)
     return state.add_position(account, position)
 
 
 def release_position(account: int, index: int) -> None:
     """Free the slot if nothing is left in it: no size, and no resting order, dead ones included."""
     position = state.get_position(account, index)
-    if position.size == 0 and position.open_orders == 0 and position.buy_lots == 0 and position.sell_lots == 0:
+    if position.size != 0 or position.open_orders != 0 or position.reduce_lots != 0:
+        return
+    if position.buy_lots == 0 and position.sell_lots == 0:
         state.remove_position(account, index)
 
 
-def settle(position: Position, funding: int) -> Position:
-    """Pay funding since the last touch: cost += size * (F - snapshot). Conserves size * snapshot - cost."""
-    position.cost += position.size * (funding - position.funding)
-    position.funding = funding
+def kill_orders(account: int, market: int, reduce_too: bool) -> None:
+    """Kill the account's resting orders in a market: the sequence that they must have rises past them.
+
+    Reduce-only orders and triggers live on unless ``reduce_too``. Dead orders hold their slot until they are removed.
+    """
+    index = state.find_position(account, market)
+    if index == NO_INDEX:
+        return
+    position = state.get_position(account, index)
+    position.min_seq = state.get_next_seq(market)
+    position.buy_lots = 0
+    position.sell_lots = 0
+    position.buy_notional = 0
+    position.sell_notional = 0
+    if reduce_too:
+        position.reduce_min_seq = position.min_seq
+        position.reduce_lots = 0
+    state.set_position(account, index, position)
+    release_position(account, index)
+
+
+def settle(position: Position, board: Board) -> Position:
+    """Pay funding and mutualised losses since the last touch. Conserves size * f - cost plus |size| * l."""
+    loss = margin.loss_index(position.size, board)
+    position.cost += position.size * (board.funding - position.funding) + abs(position.size) * (loss - position.loss)
+    position.funding = board.funding
+    position.loss = loss
     return position
 
 
@@ -152,21 +207,25 @@ def sub_open(position: Position, side: int, lots: int, notional: int) -> Positio
     return position
 
 
-def fill(position: Position, lots: int, price: int, tick_value: int) -> tuple[Position, int]:
-    """Trade ``lots`` (signed, + buys) at a price. Returns the position and the realized profit, micro-USD, signed."""
+def fill(position: Position, lots: int, price: int, board: Board) -> tuple[Position, int]:
+    """Trade ``lots`` (signed, + buys) of a settled position at a price; a side it enters charges losses from now on.
+
+    Returns the position and the realized profit, micro-USD, signed.
+    """
     size = position.size
-    if size == 0 or (size > 0) == (lots > 0):
-        position.size = size + lots
-        position.cost += lots * price * tick_value
-        return position, 0
-    if abs(lots) <= abs(size):
-        closed = div_toward_zero(position.cost * abs(lots), abs(size))
-        position.size = size + lots
-        position.cost -= closed
-        return position, -lots * price * tick_value - closed
-    realized = size * price * tick_value - position.cost
+    unit = price * board.tick_value
+    realized = 0
     position.size = size + lots
-    position.cost = position.size * price * tick_value
+    position.loss = margin.loss_index(position.size, board)
+    if size == 0 or (size > 0) == (lots > 0):
+        position.cost += lots * unit
+    elif abs(lots) <= abs(size):
+        closed = div_toward_zero(position.cost * abs(lots), abs(size))
+        position.cost -= closed
+        realized = -lots * unit - closed
+    else:
+        realized = size * unit - position.cost
+        position.cost = position.size * unit
     return position, realized
 
 

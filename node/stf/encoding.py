@@ -9,18 +9,29 @@ through every later read, so a decoder checks once, at its end.
     times      zigzag(L2 time - t), so that a recent time takes two bytes; inside forced messages L2 time counts as 0
 
     Actions      1 account:varint  slot << 5 | count - 1:byte  nonce:time  expiry:time  actions  signature:64
-      place      1 << 5 | side << 4 | tif << 2 | gtt << 1 | reduce_only
+      place      1 << 5 | side << 4 | tif << 2 | gtt << 1 | more
+                 [reduce_only | self_trade << 1:byte if more, not 0]
                  market:varint price:varint lots:varint client_id:varint [expiry:time if gtt]
-      cancel     2 << 5 | side << 4  market:varint client_id:varint price:varint seq:varint
-                 (side, price and seq only say where the order stands: they are not signed)
+      cancel     2 << 5 | side << 4 | trigger << 3  market:varint client_id:varint price:varint seq:varint
+                 (side, price and seq only say where the order stands: they are not signed; a trigger's side here is
+                 its direction)
       cancel all 3 << 5  market:varint
+      amend      4 << 5 | side << 4  market:varint client_id:varint price:varint seq:varint lots:varint
+                 (as with cancel, side, price and seq are not signed)
+      cancel at  5 << 5 | off  [time:time if not off]
+      trigger    6 << 5 | side << 4 | direction << 3 | gtt << 1
+                 market:varint price:varint limit:varint lots:varint client_id:varint [expiry:time if gtt]
+      options    7 << 5 | opt_in
     Continue     2 market:varint
     Withdraw     3 account:varint nonce:time expiry:time recipient:20 amount:varint signature:64
     SetKey       4 account:varint slot:byte nonce:time expiry:time address:20 key_expiry:varint signature:64
     OraclePrice  5 publisher:byte count:byte time:time (market:varint price:varint)* signature:64
     Liquidate    6 account:varint market:varint
+    Sweep        7 market:varint side:byte      (0 to 3: a book's sides, then those of its triggers)
     Inbox        8
     Block        9 step:varint     (ms since the last L2 time, at least 1)
+    TriggerFire  10 market:varint direction:byte
+    Settle       11 account:varint market:varint
 
 Signatures are 64 bytes, r and yParityAndS of EIP-2098, over the EIP-712 digest of the structs named below. An action
 is one struct for all ops, with the fields it does not use zero, so that a wallet shows words, not codes.
@@ -32,14 +43,14 @@ from coincurve import PublicKey
 from sha3 import keccak_256
 
 from node.stf.params import ACTIONS_MAX, PRICES_MAX, U64_MAX
-from node.stf.types import CANCEL, CANCEL_ALL, PLACE, Action
+from node.stf.types import AMEND, CANCEL, CANCEL_ALL, CANCEL_AT, OPTIONS, PLACE, TRIGGER, TRIGGER_FALL, Action
 
 BAD: Final = 4_294_967_295
 
 DOMAIN_TYPE: Final = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 ACTION_TYPE: Final = (
     "Action(string action,uint32 market,string side,uint64 lots,uint32 price,string timeInForce,bool reduceOnly,"
-    "uint64 clientId,uint64 expiry)"
+    "string selfTrade,uint32 limit,uint64 clientId,uint64 expiry)"
 )
 ACTIONS_TYPE: Final = "Actions(uint32 account,uint8 keySlot,uint64 nonce,uint64 expiry,Action[] actions)"
 WITHDRAW_TYPE: Final = "Withdraw(uint32 account,uint64 nonce,uint64 expiry,address recipient,uint64 amount)"
@@ -49,10 +60,17 @@ SET_KEY_TYPE: Final = (
 PRICE_TYPE: Final = "Price(uint32 market,uint32 price)"
 ORACLE_PRICE_TYPE: Final = "OraclePrice(uint8 publisher,uint64 time,Price[] prices)"
 
-ACTION_NAMES: Final = {PLACE: "place", CANCEL: "cancel", CANCEL_ALL: "cancelAll"}
+# by op; a trigger's and options' follow with their bit added (``action_name``)
+ACTION_NAMES: Final = (
+    "", "place", "cancel", "cancelAll", "amend", "cancelAt", "triggerBelow", "triggerAbove", "denyEarlyReduction",
+    "allowEarlyReduction",
+)  # fmt: skip
 SIDE_NAMES: Final = ("buy", "sell")
 TIF_NAMES: Final = ("GTC", "IOC", "FOK", "POST_ONLY")
+SELF_TRADE_NAMES: Final = ("CANCEL_RESTING", "CANCEL_TAKER", "CANCEL_BOTH")
 
+# bits of an action's first byte that must be zero: a byte for each op
+RESERVED_BITS: Final = 31 | 7 << 16 | 31 << 24 | 15 << 32 | 30 << 40 | 5 << 48 | 30 << 56
 
 
 def _keccak(data: bytes) -> bytes:
@@ -68,9 +86,10 @@ _SET_KEY_HASH = _keccak(SET_KEY_TYPE.encode())
 _PRICE_HASH = _keccak(PRICE_TYPE.encode())
 _ORACLE_PRICE_HASH = _keccak((ORACLE_PRICE_TYPE + PRICE_TYPE).encode())
 _EMPTY_HASH = _keccak(b"")
-_OP_HASHES = {op: _keccak(name.encode()) for op, name in ACTION_NAMES.items()}
+_ACTION_NAME_HASHES = tuple(_keccak(name.encode()) for name in ACTION_NAMES)
 _SIDE_HASHES = tuple(_keccak(name.encode()) for name in SIDE_NAMES)
 _TIF_HASHES = tuple(_keccak(name.encode()) for name in TIF_NAMES)
+_SELF_TRADE_HASHES = tuple(_keccak(name.encode()) for name in SELF_TRADE_NAMES)
 
 # secp256k1 group order: r and s are in [1, N), s in the lower half (EIP-2)
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -162,36 +181,69 @@ def read_action(pos: int) -> tuple[Action, int]:
     action = Action()
     head, pos = read_byte(pos)
     action.op = head >> 5
-    if action.op == 0 or action.op > CANCEL_ALL:
-        return action, BAD
-    action.market, pos = read_varint(pos)
-    if pos == BAD or action.market > 0xFFFF:
+    if action.op == 0 or head & (RESERVED_BITS >> (8 * action.op)) & 31 != 0:
         return action, BAD
     if action.op == PLACE:
-        action.side = head >> 4 & 1
-        action.tif = head >> 2 & 3
-        action.reduce_only = head & 1
-        action.price, pos = read_varint(pos)
-        action.lots, pos = read_varint(pos)
-        action.client_id, pos = read_varint(pos)
-        if head >> 1 & 1 == 1:
+        pos = _read_place(action, head, pos)
+    elif action.op == TRIGGER:
+        pos = _read_trigger(action, head, pos)
+    elif action.op == CANCEL or action.op == AMEND:
+        pos = _read_named(action, head, pos)
+    elif action.op == CANCEL_ALL:
+        action.market, pos = read_varint(pos)
+    elif action.op == CANCEL_AT:
+        if head & 1 == 0:
             action.expiry, pos = read_time(pos)
-        if action.price > 0xFFFFFFFF:
-            return action, BAD
-        return action, pos
-    if action.op == CANCEL:
-        if head & 0xF != 0:
-            return action, BAD
-        action.side = head >> 4 & 1
-        action.client_id, pos = read_varint(pos)
-        action.price, pos = read_varint(pos)
-        action.seq, pos = read_varint(pos)
-        if action.price > 0xFFFFFFFF:
-            return action, BAD
-        return action, pos
-    if head & 0x1F != 0:
+    else:
+        action.opt_in = head & 1
+    if action.market > 0xFFFF or action.price > 0xFFFFFFFF or action.limit > 0xFFFFFFFF:
         return action, BAD
     return action, pos
+
+
+def _read_place(action: Action, head: int, pos: int) -> int:
+    action.side = head >> 4 & 1
+    action.tif = head >> 2 & 3
+    if head & 1 == 1:
+        more, pos = read_byte(pos)
+        if more == 0 or more > 5:
+            return BAD
+        action.reduce_only = more & 1
+        action.self_trade = more >> 1
+    action.market, pos = read_varint(pos)
+    action.price, pos = read_varint(pos)
+    action.lots, pos = read_varint(pos)
+    action.client_id, pos = read_varint(pos)
+    if head >> 1 & 1 == 1:
+        action.expiry, pos = read_time(pos)
+    return pos
+
+
+def _read_trigger(action: Action, head: int, pos: int) -> int:
+    action.side = head >> 4 & 1
+    action.direction = head >> 3 & 1
+    action.market, pos = read_varint(pos)
+    action.price, pos = read_varint(pos)
+    action.limit, pos = read_varint(pos)
+    action.lots, pos = read_varint(pos)
+    action.client_id, pos = read_varint(pos)
+    if head >> 1 & 1 == 1:
+        action.expiry, pos = read_time(pos)
+    return pos
+
+
+def _read_named(action: Action, head: int, pos: int) -> int:
+    """A cancel or amend: it names an order by its owner's client id, and says where it stands."""
+    action.side = head >> 4 & 1
+    if head >> 3 & 1 == 1:
+        action.side |= TRIGGER_FALL
+    action.market, pos = read_varint(pos)
+    action.client_id, pos = read_varint(pos)
+    action.price, pos = read_varint(pos)
+    action.seq, pos = read_varint(pos)
+    if action.op == AMEND:
+        action.lots, pos = read_varint(pos)
+    return pos
 
 
 def read_actions(pos: int, count: int) -> tuple[list[Action], int]:
@@ -251,27 +303,42 @@ def _digest(struct_hash: bytes) -> bytes:
     return _keccak(b"\x19\x01" + _domain + struct_hash)
 
 
+def action_name(action: Action) -> int:
+    """Index of an action's name in ACTION_NAMES."""
+    if action.op == OPTIONS:
+        return 8 + action.opt_in
+    return action.op + action.direction if action.op == TRIGGER else action.op
+
+
 def action_hash(action: Action) -> bytes:
-    """EIP-712 struct hash of one action, as its owner signed it."""
-    side = _EMPTY_HASH
-    tif = _EMPTY_HASH
-    lots = price = reduce_only = client_id = expiry = 0
+    """EIP-712 struct hash of one action, as its owner signed it: fields that its op does not use are zero."""
+    side = tif = self_trade = _EMPTY_HASH
+    market, lots, client_id, expiry = action.market, action.lots, action.client_id, action.expiry
+    price = limit = reduce_only = 0
     if action.op == PLACE:
         side, tif = _SIDE_HASHES[action.side], _TIF_HASHES[action.tif]
-        lots, price, reduce_only, expiry = action.lots, action.price, action.reduce_only, action.expiry
-    if action.op != CANCEL_ALL:
-        client_id = action.client_id
+        self_trade = _SELF_TRADE_HASHES[action.self_trade]
+        price, reduce_only = action.price, action.reduce_only
+    elif action.op == TRIGGER:
+        side, price, limit, reduce_only = _SIDE_HASHES[action.side], action.price, action.limit, 1
+    else:
+        lots = lots if action.op == AMEND else 0
+        expiry = expiry if action.op == CANCEL_AT else 0
+        client_id = client_id if action.op in (CANCEL, AMEND) else 0
+        market = market if action.op in (CANCEL, AMEND, CANCEL_ALL) else 0
     return _keccak(
         b"".join(
             (
                 _ACTION_HASH,
-                _OP_HASHES[action.op],
-                _word(action.market),
+                _ACTION_NAME_HASHES[action_name(action)],
+                _word(market),
                 side,
                 _word(lots),
                 _word(price),
                 tif,
                 _word(reduce_only),
+                self_trade,
+                _word(limit),
                 _word(client_id),
                 _word(expiry),
             )
@@ -353,16 +420,33 @@ def relative_time(time: int, base: int) -> bytes:
 
 
 def write_action(action: Action, base: int) -> bytes:
+    """An action in a chunk whose L2 time is ``base``. Raises ValueError for what has no encoding."""
+    op = action.op
+    if op == OPTIONS:
+        return bytes((op << 5 | action.opt_in,))
+    if op == CANCEL_AT:
+        return bytes((op << 5,)) + relative_time(action.expiry, base) if action.expiry else bytes((op << 5 | 1,))
     market = varint(action.market)
-    if action.op == PLACE:
-        gtt = 1 if action.expiry else 0
-        head = PLACE << 5 | action.side << 4 | action.tif << 2 | gtt << 1 | action.reduce_only
-        tail = relative_time(action.expiry, base) if gtt else b""
-        return bytes((head,)) + market + varint(action.price) + varint(action.lots) + varint(action.client_id) + tail
-    if action.op == CANCEL:
-        head = CANCEL << 5 | action.side << 4
-        return bytes((head,)) + market + varint(action.client_id) + varint(action.price) + varint(action.seq)
-    return bytes((CANCEL_ALL << 5,)) + market
+    if op == CANCEL_ALL:
+        return bytes((op << 5,)) + market
+    if op in (PLACE, TRIGGER):
+        return _write_order(action, market, relative_time(action.expiry, base) if action.expiry else b"")
+    if action.side > 1 and op == AMEND:
+        raise ValueError("a trigger cannot be amended: cancel it and place another one")
+    head = op << 5 | (action.side & 1) << 4 | (action.side >> 1) << 3
+    lots = varint(action.lots) if op == AMEND else b""
+    return bytes((head,)) + market + varint(action.client_id) + varint(action.price) + varint(action.seq) + lots
+
+
+def _write_order(action: Action, market: bytes, tail: bytes) -> bytes:
+    head = action.op << 5 | action.side << 4 | bool(tail) << 1
+    lots_and_id = varint(action.lots) + varint(action.client_id)
+    if action.op == TRIGGER:
+        prices = varint(action.price) + varint(action.limit)
+        return bytes((head | action.direction << 3,)) + market + prices + lots_and_id + tail
+    more = action.reduce_only | action.self_trade << 1
+    heads = bytes((head | action.tif << 2 | 1, more)) if more else bytes((head | action.tif << 2,))
+    return heads + market + varint(action.price) + lots_and_id + tail
 
 
 def write_actions(
@@ -430,6 +514,18 @@ def write_oracle_price(
 
 def write_liquidate(account: int, market: int) -> bytes:
     return b"\x06" + varint(account) + varint(market)
+
+
+def write_sweep(market: int, side: int) -> bytes:
+    return b"\x07" + varint(market) + bytes((side,))
+
+
+def write_trigger_fire(market: int, direction: int) -> bytes:
+    return b"\x0a" + varint(market) + bytes((direction,))
+
+
+def write_settle(account: int, market: int) -> bytes:
+    return b"\x0b" + varint(account) + varint(market)
 
 
 def write_block(step: int) -> bytes:

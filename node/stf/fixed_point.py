@@ -5,6 +5,8 @@ Python floors, Vyper truncates, mypyc's ``i64`` wraps: only these names round.
 Every function is total for the ranges the rules use: |a| < 2**127, 0 < b < 2**63.
 """
 
+from math import isqrt
+
 from node.stf.params import MONEY_MAX
 
 
@@ -26,3 +28,13 @@ def div_toward_zero(a: int, b: int) -> int:
 def in_range(amount: int) -> bool:
     """Whether an amount may be stored: |amount| < 2**62 micro-USD."""
     return -MONEY_MAX < amount < MONEY_MAX
+
+
+def root_down(a: int) -> int:
+    """Largest integer <= the square root of a, for 0 <= a < 2**127."""
+    return isqrt(a)
+
+
+def clamp(a: int, low: int, high: int) -> int:
+    """The number of [low, high] that is nearest to a."""
+    return max(low, min(high, a))

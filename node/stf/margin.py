@@ -2,22 +2,33 @@
 
 With position size s, cost c, mark p, tick value t and notional N(x) = |x| * p * t:
 
-    equity       E = collateral + sum(s * p * t - c)
+    equity       E = collateral + sum(s * p * t - c - s * (F - f) - |s| * (L - l) - haircut)
     maintenance  M = sum div_up(N(s) * mm_ppm(N(s)), 10**6),   mm_ppm(N) = min(cap, base + N / impact)
-    initial      I = sum div_up(N(x) * im_ppm(N(x)), 10**6)
+    initial      I = sum div_up(N(x) * min(10**6, im_ppm(N(x)) + addon), 10**6)
                      + max(0, buy notional - buys * p * t) + max(0, sells * p * t - sell notional),
                  x = max(|s + buys|, |s - sells|): the largest exposure that open orders can lead to
-    withdrawable = E - I - sum max(0, s * p * t - c)
+    withdrawable = E - I - sum max(0, unrealized profit)
+    shock        S = sum N(s) * risk, raw: times the root of a horizon / 10**14 it is what z deviations would take
+
+F and L are the market's funding index and the loss index of the position's side, f and l the position's snapshots.
+``addon`` grows with the time that L1 has not anchored (``finality``): it raises initial margin and never maintenance.
+``haircut`` is what a price that is not fresh may have lost since (N * finality.haircut): a stale market shields nobody,
+it is valued at its last mark worsened. ``Terms.haircut`` keeps it apart, because equity at last marks (equity +
+haircut) decides who is bankrupt: nobody may be paid for a loss that is only feared.
 
 The size-dependent rate is the linear impact form of venues' risk tiers: a position's liquidation moves the price in
 proportion to its size (Almgren and Chriss, "Optimal execution of portfolio transactions", 2000). The price terms of
 open orders charge at once what a fill at a worse price than the mark would lose.
 """
 
-from node.stf import oracle, state
+from typing import Final
+
+from node.stf import finality, oracle, state
 from node.stf.fixed_point import div_up
 from node.stf.params import PPM, WORK_TERM
 from node.stf.types import Board, Position, Terms
+
+SHOCK_UNIT: Final = 100_000_000_000_000  # 10**8 of finality.RISK_UNIT, 10**6 from ppm
 
 
 def rate(notional: int, base: int, cap: int, impact: int) -> int:
@@ -27,26 +38,43 @@ def rate(notional: int, base: int, cap: int, impact: int) -> int:
     return min(cap, base + notional // impact)
 
 
-def requirement(lots: int, board: Board, base: int, cap: int) -> int:
-    """Margin of ``lots`` >= 0 at the mark and the given rates."""
-    notional = lots * board.mark * board.tick_value
-    return div_up(notional * rate(notional, base, cap, board.impact), PPM)
+def requirement(notional: int, board: Board, base: int, cap: int, addon: int) -> int:
+    """Margin of a notional >= 0 at the given rates, ``addon`` ppm on top of them."""
+    return div_up(notional * min(PPM, rate(notional, base, cap, board.impact) + addon), PPM)
+
+
+def loss_index(size: int, board: Board) -> int:
+    """The loss index that a position of this size carries, micro-USD per lot; 0 when flat."""
+    if size == 0:
+        return 0
+    return board.loss_long if size > 0 else board.loss_short
 
 
 def terms(position: Position, board: Board) -> Terms:
-    """What one position and its open orders add to the account's margin, funding since its last touch included."""
+    """What one position and its open orders add to the account's margin, funding and losses since its last touch
+    included."""
     unit = board.mark * board.tick_value
-    value = position.size * unit - position.cost - position.size * (board.funding - position.funding)
-    exposure = max(abs(position.size + position.buy_lots), abs(position.size - position.sell_lots))
-    initial = requirement(exposure, board, board.im_base, board.im_cap)
+    size = position.size
+    notional = abs(size) * unit
+    value = size * unit - position.cost - size * (board.funding - position.funding)
+    value -= abs(size) * (loss_index(size, board) - position.loss)
+    exposure = max(abs(size + position.buy_lots), abs(size - position.sell_lots))
+    initial = requirement(exposure * unit, board, board.im_base, board.im_cap, finality.addon(board))
     initial += max(0, position.buy_notional - position.buy_lots * unit)
     initial += max(0, position.sell_lots * unit - position.sell_notional)
+    stale = 0
+    haircut = 0
+    if size != 0 and not oracle.is_fresh(board):
+        stale = 1
+        haircut = div_up(notional * finality.haircut(board), PPM)
     return Terms(
-        equity=value,
+        equity=value - haircut,
         initial=initial,
-        maintenance=requirement(abs(position.size), board, board.mm_base, board.mm_cap),
+        maintenance=requirement(notional, board, board.mm_base, board.mm_cap, 0),
         profit=max(0, value),
-        stale=0 if position.size == 0 or oracle.is_fresh(board) else 1,
+        stale=stale,
+        shock=notional * board.risk,
+        haircut=haircut,
     )
 
 
@@ -57,6 +85,8 @@ def add(total: Terms, part: Terms) -> Terms:
         maintenance=total.maintenance + part.maintenance,
         profit=total.profit + part.profit,
         stale=total.stale + part.stale,
+        shock=total.shock + part.shock,
+        haircut=total.haircut + part.haircut,
     )
 
 
@@ -68,6 +98,8 @@ def replace(total: Terms, old: Terms, new: Terms) -> Terms:
         maintenance=total.maintenance - old.maintenance + new.maintenance,
         profit=total.profit - old.profit + new.profit,
         stale=total.stale - old.stale + new.stale,
+        shock=total.shock - old.shock + new.shock,
+        haircut=total.haircut - old.haircut + new.haircut,
     )
 
 
@@ -93,11 +125,9 @@ def maker_may(before: Terms, after: Terms, falls: bool) -> bool:
 
 
 def liquidation_may(before: Terms, after: Terms) -> bool:
-    """Fill check of a liquidation: the account gets no worse; once its equity is below zero, the fill loses at most the
-    maintenance that it releases. So no fill takes a solvent account into debt, whatever the book holds."""
-    if before.equity >= 0:
-        return improves(before, after, True)
-    return before.equity - after.equity <= before.maintenance - after.maintenance
+    """Fill check of a liquidation: the account gets no worse. So no fill takes a solvent account into debt, whatever
+    the book holds; one that is in debt is taken over and trades no more."""
+    return improves(before, after, True)
 
 
 def improves(before: Terms, after: Terms, falls: bool) -> bool:
@@ -105,3 +135,14 @@ def improves(before: Terms, after: Terms, falls: bool) -> bool:
     if not falls or after.equity < 0:
         return False
     return after.equity * before.maintenance >= before.equity * after.maintenance
+
+
+def closeout(health: Terms) -> int:
+    """Equity C under which liquidation is hard: a share of maintenance, micro-USD."""
+    return div_up(health.maintenance * state.get_chain().closeout, PPM)
+
+
+def is_threatened(health: Terms) -> bool:
+    """Whether z deviations of the horizon would take equity under the close-out: E - S * root / 10**14 < C."""
+    loss = div_up(health.shock * state.get_chain().horizon_root, SHOCK_UNIT)
+    return health.equity - loss < closeout(health)

@@ -8,21 +8,22 @@ because a transaction may only begin where its worst case still fits.
 
 from typing import Final
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: Final = 32
 BOARD_MARKETS: Final = 8  # markets in one board leaf
 BOARD_WORDS: Final = 3  # words of one market in its board leaf
 GLOBAL_WORDS: Final = 6
-MARKET_WORDS: Final = 6  # before the publisher slots
+MARKET_WORDS: Final = 8  # before the publisher slots
 PUBLISHERS_MAX: Final = 8
 KEYS_MAX: Final = 4
 POSITIONS_MAX: Final = 8
 ACCOUNT_WORDS: Final = 1
 KEY_WORDS: Final = 2
 POSITION_WORDS: Final = 3
-ACCOUNTS_MAX: Final = 4_294_967_295  # ids are 32 bits, 0 is never used
+ACCOUNTS_MAX: Final = 4_294_901_759  # ids are 32 bits, 0 is never used; those above name a market's insurance in deposits
+DONATION_ACCOUNT: Final = 4_294_901_760  # 0xFFFF0000 + market: a deposit to it is a donation to the market's insurance
 OPEN_ORDERS_MAX: Final = 256  # resting orders of one account, dead ones included until they are removed
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -38,6 +39,16 @@ TIME_MAX: Final = 281_474_976_710_655  # 2**48 - 1 ms
 NONCE_AHEAD_MS: Final = 60_000
 EXPIRY_AHEAD_MS: Final = 172_800_000  # a signature lives two days at most: long enough to be forced through L1
 
+# --- the derivatives engine ------------------------------------------------------------------------------------------
+FUNDING_STEP_MAX: Final = 3_600_000  # ms of fresh time that one update may accrue
+FUNDING_UNIT: Final = 1_887_436_800_000  # 8 hours in ms * 2**16: one tick of basis costs one tick of price in 8 hours
+SETTLE_WINDOW_MS: Final = 1_800_000  # a dated future settles at its mark's mean over this time before expiry
+OUTFLOW_WINDOW_MS: Final = 3_600_000  # the outflow limit drains once in this time
+BUFFER_STEP_MS: Final = 5_000  # most of the latency buffer that one Liquidate uses up
+PREDICT_SLICE_PPM: Final = 50_000  # share of a position that one predictive reduction closes at most
+FOK_DEPTH_MAX: Final = 8  # orders a fill-or-kill may look at: it visits each once more to fill
+SWEEP_MAX: Final = 16  # dead orders that one Sweep removes at most
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 MATCH_STEPS: Final = 16  # orders visited by one transaction
 ACTIONS_MAX: Final = 32
@@ -51,16 +62,17 @@ CHUNK_LEAVES_MAX: Final = 160
 CHUNK_WORK_MAX: Final = 4_100_000
 CHUNK_PROOF_MAX: Final = 100_000
 MESSAGE_BYTES_MAX: Final = 1_053  # 29 bytes of header and 1,024 of payload
-PRICES_MAX: Final = 8  # markets in one OraclePrice
+PRICES_MAX: Final = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: Final = 300
 WORK_TX: Final = 12_000
 WORK_SIGNATURE: Final = 16_000
+WORK_DECODE: Final = 3_500  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: Final = 32_000
 WORK_STEP: Final = 68_000
 WORK_TERM: Final = 5_500  # one position in one margin check
-WORK_PRICE: Final = 26_000  # one market of an OraclePrice
+WORK_PRICE: Final = 50_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: Final = 15_000
 WORK_LEAF: Final = 4_000
 

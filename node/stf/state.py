@@ -5,7 +5,11 @@ leaves it touched (the witness), which part of each order book it observed (the 
 work, leaves and proof bytes. The totals of the conservation law are updated by the setters from differences:
 
     accounts + insurance + fees - losses = deposits - withdrawn
-    accounts = sum over accounts of (collateral + sum over positions of (size * funding snapshot - cost))
+    accounts  = sum over accounts of (collateral + sum over positions of (size * funding snapshot - cost))
+    insurance = sum over markets of (cash + size * funding snapshot - cost)
+    losses    = sum over markets and sides of (accounts' lots * loss index - sum of |size| * loss snapshot)
+
+Per market long lots = short lots = open interest, the insurance's lots included.
 
 One ledger is *bound* at a time, as a contract has one transient storage: the rules are synchronous, so nothing
 interleaves, and call sites read the same in both languages. Records that a getter returns must be given back to the
@@ -16,22 +20,29 @@ Layouts: fields from the most significant to the least, the last one ends at bit
     G  0  time:64 block_number:64 position:64 cursor:64
        1  next_account:64 next_withdrawal:64 last_anchor:64 sqrt_tau:64
        2  accounts_total:i128 insurance_total:i128
-       3  fees:64 deposits:64 withdrawn:64 reserved:64
-       4  losses_total:i128 reserved:128       5  reserved
+       3  fees:64 deposits:64 withdrawn:64 outflow:64
+       4  losses_total:i128 outflow_at:64 outflow_limit:64
+       5  resting:48 anchor_interval:32 tau_reduce:32 tau_halt:32 level:8 buffer_ms:32 refill:16 horizon_root:32 closeout:24
     B  three words a market:
        0  mark:32 mark_time:48 tick_value:32 status:8 mm_base:24 mm_cap:24 im_base:24 im_cap:24 stale_ms:32
        1  funding:i64 loss_long:i64 loss_short:i64 impact:64
-       2  variance:64 addon:64 reserved:128
+       2  risk:64 addon_cap:24 reserved:168
     M  0  next_seq:64 open_interest:64 oi_cap:64 min_notional:64
-       1  insurance:i64 taker_fee:32 maker_fee:32 penalty:32 band:32 quorum:8 publishers:8 reserved:48
-       2  pending: account:32 lots:64 price:32 client_id:64 expiry:48 side:8 tif:8
-       3-5  reserved        6..  publisher: address:160 price:32 time:48
+       1  insurance:i64 insured_size:i64 insured_cost:i64 insured_funding:i64
+       2  pending: account:32 lots:64 price:32 client_id:64 expiry:48 side:8 self_trade:4 reduce_only:1 tif:3
+       3  taker_fee:24 maker_fee:24 penalty:24 band:24 near_band:24 quorum:8 publishers:8 z:16 sigma_floor:32
+          vol_sample_ms:32 reduce_cap:24
+       4  index:32 basis:i64 basis_time:48 variance:64 sample_price:32
+       5  sample_time:48 funding_acc:i64 funding_time:48 jump_price:32 jump_at:48
+       6  basis_cap:24 spread_max:24 basis_window:32 vol_window:32 jump_limit:24 jump_hold:32 expiry:48
+       7  reduced_block:64 reduced_lots:64 twap:64 twap_ms:32
+       8..  publisher: address:160 price:32 time:48
     A  0  collateral:i64 cancel_at:48 buffer:32 buffer_at:48 open_orders:16 keys:8 positions:8 flags:8
        then per key    0  address:160 expiry:48         1  nonce_high:64 nonce_map:64
        then per position  0  size:i64 cost:i64 funding:i64 loss:i64
                           1  buy_lots:64 sell_lots:64 buy_notional:64 sell_notional:64
-                          2  min_seq:64 reduce_lots:64 market:16 open_orders:16
-    O  0  account:32 lots:64 client_id:64 expiry:48 flags:8
+                          2  min_seq:64 reduce_min_seq:64 reduce_lots:64 market:16 open_orders:16
+    O  0  account:32 lots:64 client_id:64 expiry:48 limit:32 flags:8
     W  0  recipient:160 amount:64
 """
 
@@ -54,8 +65,27 @@ from node.stf.params import (
     PROOF_WORD,
     WORK_LEAF,
 )
-from node.stf.types import NO_INDEX, SELL, Board, Fill, Key, Market, Order, Pending, Position, Publisher, Status
+from node.stf.types import (
+    BUY,
+    NO_INDEX,
+    SELL,
+    Board,
+    Chain,
+    Fill,
+    Insurance,
+    Key,
+    Market,
+    Order,
+    Pending,
+    Position,
+    PriceState,
+    Publisher,
+    Status,
+)
 
+_M24 = (1 << 24) - 1
+_M32 = (1 << 32) - 1
+_M48 = (1 << 48) - 1
 _M64 = (1 << 64) - 1
 _M128 = (1 << 128) - 1
 _SEQ_MASK = (1 << 64) - 1
@@ -81,15 +111,21 @@ class Globals:
     __slots__ = (
         "accounts_total",
         "block_number",
+        "chain",
         "cursor",
         "deposits",
         "fees",
         "insurance_total",
         "last_anchor",
+        "level",
         "losses_total",
         "next_account",
         "next_withdrawal",
+        "outflow",
+        "outflow_at",
+        "outflow_limit",
         "position",
+        "resting",
         "sqrt_tau",
         "time",
         "withdrawn",
@@ -110,12 +146,19 @@ class Globals:
         self.deposits = 0
         self.withdrawn = 0
         self.losses_total = 0
+        self.outflow = 0
+        self.outflow_at = 0
+        self.outflow_limit = 0
+        self.level = 0
+        self.resting = 0
+        self.chain = Chain()
 
 
 class AccountRow:
-    """An account leaf in fields; ``booked_positions`` is what the totals already count."""
+    """An account leaf in fields; ``booked_positions`` and ``booked_losses`` are what the totals already count."""
 
     __slots__ = (
+        "booked_losses",
         "booked_positions",
         "buffer",
         "buffer_at",
@@ -137,21 +180,36 @@ class AccountRow:
         self.keys: list[Key] = []
         self.positions: list[Position] = []
         self.booked_positions: list[int] = []
+        self.booked_losses: list[int] = []
 
 
 class MarketRow:
     """A market leaf in fields."""
 
-    __slots__ = ("config", "insurance", "next_seq", "open_interest", "pending", "publishers", "reserved")
+    __slots__ = (
+        "booked_insurance",
+        "config",
+        "insurance",
+        "next_seq",
+        "open_interest",
+        "pending",
+        "prices",
+        "publishers",
+        "reduced",
+        "twap",
+    )
 
     def __init__(self) -> None:
         self.next_seq = 1
         self.open_interest = 0
-        self.insurance = 0
+        self.insurance = Insurance()
+        self.booked_insurance = 0  # what the total already counts
         self.config = Market()
+        self.prices = PriceState()
         self.pending = Pending()
         self.publishers: list[Publisher] = []
-        self.reserved = [0, 0, 0]
+        self.reduced = (0, 0)
+        self.twap = (0, 0)
 
 
 class Ledger:
@@ -234,8 +292,8 @@ def book_prefix(market: int, side: int) -> bytes:
 
 
 def book_key(side: int, price: int, seq: int) -> int:
-    """Order of a resting order within its side: lower is better. 96 bits: price (bids inverted), then sequence."""
-    return ((price if side == SELL else PRICE_MAX - price) << 64) | seq
+    """Order of a resting order within its side: lower is better. 96 bits: price (on even sides inverted), sequence."""
+    return ((price if side & 1 == SELL else PRICE_MAX - price) << 64) | seq
 
 
 def order_key(market: int, side: int, price: int, seq: int) -> bytes:
@@ -341,8 +399,69 @@ def get_next_account() -> int:
     return _ledger.g.next_account
 
 
+def get_last_anchor() -> int:
+    """L2 time covered by the last noticed anchor, ms; 0 = none yet."""
+    return _ledger.g.last_anchor
+
+
 def set_last_anchor(time: int) -> None:
     _ledger.g.last_anchor = time
+
+
+def get_sqrt_tau() -> int:
+    """Square root of the un-anchored time, of ms * 1000."""
+    return _ledger.g.sqrt_tau
+
+
+def set_sqrt_tau(root: int) -> None:
+    _ledger.g.sqrt_tau = root
+
+
+def get_level() -> int:
+    """What the chain's lag behind L1 allows: LEVEL_*."""
+    return _ledger.g.level
+
+
+def set_level(level: int) -> None:
+    _ledger.g.level = level
+
+
+def get_chain() -> Chain:
+    """Parameters of the whole chain."""
+    return copy(_ledger.g.chain) if _ledger.strict else _ledger.g.chain
+
+
+def set_chain(chain: Chain) -> None:
+    _ledger.g.chain = copy(chain)
+
+
+def get_outflow() -> tuple[int, int]:
+    """Micro-USD withdrawn that the limit still counts, as of a time, ms."""
+    return _ledger.g.outflow, _ledger.g.outflow_at
+
+
+def set_outflow(amount: int, at: int) -> None:
+    _ledger.g.outflow = amount
+    _ledger.g.outflow_at = at
+
+
+def get_outflow_limit() -> int:
+    """Micro-USD per OUTFLOW_WINDOW_MS; 0 = no limit."""
+    return _ledger.g.outflow_limit
+
+
+def set_outflow_limit(limit: int) -> None:
+    _ledger.g.outflow_limit = limit
+
+
+def get_fees() -> int:
+    """Fees held, micro-USD; REST_FEE of every resting order among them may have to be given back."""
+    return _ledger.g.fees
+
+
+def get_resting() -> int:
+    """Resting orders of all accounts, dead ones and triggers included."""
+    return _ledger.g.resting
 
 
 def add_fees(amount: int) -> None:
@@ -415,6 +534,37 @@ def get_open_orders(account: int) -> int:
 
 def add_open_orders(account: int, count: int) -> None:
     _write_account(account).open_orders += count
+    _ledger.g.resting += count
+
+
+def get_account_flags(account: int) -> int:
+    """FLAG_* of an account."""
+    return _account(account).flags
+
+
+def set_account_flags(account: int, flags: int) -> None:
+    _write_account(account).flags = flags
+
+
+def get_cancel_at(account: int) -> int:
+    """When the dead man's switch kills the account's orders, ms; 0 = off."""
+    return _account(account).cancel_at
+
+
+def set_cancel_at(account: int, time: int) -> None:
+    _write_account(account).cancel_at = time
+
+
+def get_buffer(account: int) -> tuple[int, int]:
+    """Latency buffer used up, ms, and when it was last counted."""
+    row = _account(account)
+    return row.buffer, row.buffer_at
+
+
+def set_buffer(account: int, used: int, at: int) -> None:
+    row = _write_account(account)
+    row.buffer = used
+    row.buffer_at = at
 
 
 def get_key_count(account: int) -> int:
@@ -458,11 +608,15 @@ def get_position(account: int, index: int) -> Position:
 
 
 def set_position(account: int, index: int, position: Position) -> None:
+    """Write a position. Totals follow what it holds; lots that an account takes or leaves go by ``add_side_lots``."""
     led = _ledger
     row = _write_account(account)
     booked = position.size * position.funding - position.cost
+    losses = abs(position.size) * position.loss
     led.g.accounts_total += booked - row.booked_positions[index]
+    led.g.losses_total -= losses - row.booked_losses[index]
     row.booked_positions[index] = booked
+    row.booked_losses[index] = losses
     row.positions[index] = copy(position) if led.strict else position
 
 
@@ -471,6 +625,7 @@ def add_position(account: int, position: Position) -> int:
     row = _write_account(account)
     row.positions.append(Position(market=position.market))
     row.booked_positions.append(0)
+    row.booked_losses.append(0)
     index = len(row.positions) - 1
     set_position(account, index, position)
     return index
@@ -479,13 +634,15 @@ def add_position(account: int, position: Position) -> int:
 def remove_position(account: int, index: int) -> None:
     """Free an empty slot; the last one moves into its place."""
     row = _write_account(account)
-    assert row.booked_positions[index] == 0, "only empty positions are removed"
+    assert row.booked_positions[index] == 0 and row.booked_losses[index] == 0, "only empty positions are removed"
     last = len(row.positions) - 1
     if index != last:
         row.positions[index] = row.positions[last]
         row.booked_positions[index] = row.booked_positions[last]
+        row.booked_losses[index] = row.booked_losses[last]
     row.positions.pop()
     row.booked_positions.pop()
+    row.booked_losses.pop()
 
 
 # --- markets ----------------------------------------------------------------------------------------------------------
@@ -550,13 +707,74 @@ def add_open_interest(market: int, lots: int) -> None:
     _write_market(market).open_interest += lots
 
 
-def get_insurance(market: int) -> int:
-    return _market(market).insurance
+def add_side_lots(market: int, longs: int, shorts: int) -> None:
+    """Lots that accounts hold on each side changed, by signed numbers: they carry the side's loss index from now on."""
+    if longs == 0 and shorts == 0:
+        return
+    board = get_board(market)
+    _ledger.g.losses_total += longs * board.loss_long + shorts * board.loss_short
+
+
+def add_loss(market: int, side: int, lots: int, per_lot: int) -> None:
+    """Charge ``per_lot`` micro-USD to each of the ``lots`` that accounts hold on a side (BUY: the long one).
+
+    Writes the board: one that the caller got before is out of date.
+    """
+    board = get_board(market)
+    if side == BUY:
+        board.loss_long += per_lot
+    else:
+        board.loss_short += per_lot
+    set_board(market, board)
+    _ledger.g.losses_total += lots * per_lot
+
+
+def get_insurance(market: int) -> Insurance:
+    insurance = _market(market).insurance
+    return copy(insurance) if _ledger.strict else insurance
+
+
+def set_insurance(market: int, insurance: Insurance) -> None:
+    row = _write_market(market)
+    booked = insurance.cash + insurance.size * insurance.funding - insurance.cost
+    _ledger.g.insurance_total += booked - row.booked_insurance
+    row.booked_insurance = booked
+    row.insurance = copy(insurance)
 
 
 def add_insurance(market: int, amount: int) -> None:
-    _write_market(market).insurance += amount
+    """Change a market's insurance cash, micro-USD."""
+    row = _write_market(market)
+    row.insurance.cash += amount
+    row.booked_insurance += amount
     _ledger.g.insurance_total += amount
+
+
+def get_price_state(market: int) -> PriceState:
+    prices = _market(market).prices
+    return copy(prices) if _ledger.strict else prices
+
+
+def set_price_state(market: int, prices: PriceState) -> None:
+    _write_market(market).prices = copy(prices)
+
+
+def get_reduced(market: int) -> tuple[int, int]:
+    """Number of a block, and the lots that predictive reductions have closed in it."""
+    return _market(market).reduced
+
+
+def set_reduced(market: int, number: int, lots: int) -> None:
+    _write_market(market).reduced = (number, lots)
+
+
+def get_twap(market: int) -> tuple[int, int]:
+    """Sum of mark * ms inside the settlement window, and the ms it covers."""
+    return _market(market).twap
+
+
+def set_twap(market: int, total: int, covered_ms: int) -> None:
+    _write_market(market).twap = (total, covered_ms)
 
 
 def get_pending(market: int) -> Pending:
@@ -650,12 +868,33 @@ def get_best(market: int, side: int) -> tuple[int, int]:
         return 0, 0
     best = -book[-1]
     led.observed[(market, side)] = max(observed, best)
-    price = best >> 64
-    if side != SELL:
+    return _visit(market, side, best)
+
+
+def get_next(market: int, side: int, price: int, seq: int) -> tuple[int, int]:
+    """(price, sequence) of the order that stands next behind a place, dead ones included; (0, 0) if there is none.
+
+    The place must have been seen (``get_best`` or this). The look is part of the proof, as there.
+    """
+    led = _ledger
+    book = _book(market, side)
+    behind = bisect_left(book, -book_key(side, price, seq))  # what is better stands after it
+    if behind == 0:
+        led.observed[(market, side)] = (1 << 96) - 1
+        return 0, 0
+    place = -book[behind - 1]
+    led.observed[(market, side)] = max(led.observed[(market, side)], place)
+    return _visit(market, side, place)
+
+
+def _visit(market: int, side: int, place: int) -> tuple[int, int]:
+    """Touch an order that was found at the book's edge."""
+    price = place >> 64
+    if side & 1 != SELL:
         price = PRICE_MAX - price
-    seq = best & _SEQ_MASK
+    seq = place & _SEQ_MASK
     key = order_key(market, side, price, seq)
-    if key not in led.touched:
+    if key not in _ledger.touched:
         _touch(key, PROOF_VISIT)
     return price, seq
 
@@ -805,13 +1044,22 @@ def _pack(words: list[int]) -> bytes:
 
 
 def global_words(g: Globals) -> list[int]:
+    c = g.chain
     return [
         g.time << 192 | g.block_number << 128 | g.position << 64 | g.cursor,
         g.next_account << 192 | g.next_withdrawal << 128 | g.last_anchor << 64 | g.sqrt_tau,
         (g.accounts_total & _M128) << 128 | (g.insurance_total & _M128),
-        g.fees << 192 | g.deposits << 128 | g.withdrawn << 64,
-        (g.losses_total & _M128) << 128,
-        0,
+        g.fees << 192 | g.deposits << 128 | g.withdrawn << 64 | g.outflow,
+        (g.losses_total & _M128) << 128 | g.outflow_at << 64 | g.outflow_limit,
+        g.resting << 208
+        | c.anchor_interval << 176
+        | c.tau_reduce << 144
+        | c.tau_halt << 112
+        | g.level << 104
+        | c.buffer_ms << 72
+        | c.refill << 56
+        | c.horizon_root << 24
+        | c.closeout,
     ]
 
 
@@ -826,8 +1074,20 @@ def decode_globals(value: bytes) -> Globals:
     g.next_account, g.next_withdrawal = w[1] >> 192, w[1] >> 128 & _M64
     g.last_anchor, g.sqrt_tau = w[1] >> 64 & _M64, w[1] & _M64
     g.accounts_total, g.insurance_total = _signed128(w[2], 128), _signed128(w[2], 0)
-    g.fees, g.deposits, g.withdrawn = w[3] >> 192, w[3] >> 128 & _M64, w[3] >> 64 & _M64
-    g.losses_total = _signed128(w[4], 128)
+    g.fees, g.deposits, g.withdrawn, g.outflow = w[3] >> 192, w[3] >> 128 & _M64, w[3] >> 64 & _M64, w[3] & _M64
+    g.losses_total, g.outflow_at, g.outflow_limit = _signed128(w[4], 128), w[4] >> 64 & _M64, w[4] & _M64
+    c = w[5]
+    g.resting = c >> 208
+    g.level = c >> 104 & 0xFF
+    g.chain = Chain(
+        anchor_interval=c >> 176 & _M32,
+        tau_reduce=c >> 144 & _M32,
+        tau_halt=c >> 112 & _M32,
+        buffer_ms=c >> 72 & _M32,
+        refill=c >> 56 & 0xFFFF,
+        horizon_root=c >> 24 & _M32,
+        closeout=c & _M24,
+    )
     return g
 
 
@@ -850,7 +1110,9 @@ def encode_account(row: AccountRow) -> bytes:
             (p.size & _M64) << 192 | (p.cost & _M64) << 128 | (p.funding & _M64) << 64 | (p.loss & _M64)
         )
         words.append(p.buy_lots << 192 | p.sell_lots << 128 | p.buy_notional << 64 | p.sell_notional)
-        words.append(p.min_seq << 96 | p.reduce_lots << 32 | p.market << 16 | p.open_orders)
+        words.append(
+            p.min_seq << 160 | p.reduce_min_seq << 96 | p.reduce_lots << 32 | p.market << 16 | p.open_orders
+        )
     return _pack(words)
 
 
@@ -872,6 +1134,7 @@ def decode_account(value: bytes) -> AccountRow:
         row.positions.append(_decode_position(w[at], w[at + 1], w[at + 2]))
         at += 3
     row.booked_positions = [p.size * p.funding - p.cost for p in row.positions]
+    row.booked_losses = [abs(p.size) * p.loss for p in row.positions]
     return row
 
 
@@ -885,7 +1148,8 @@ def _decode_position(a: int, b: int, c: int) -> Position:
         sell_lots=b >> 128 & _M64,
         buy_notional=b >> 64 & _M64,
         sell_notional=b & _M64,
-        min_seq=c >> 96 & _M64,
+        min_seq=c >> 160 & _M64,
+        reduce_min_seq=c >> 96 & _M64,
         reduce_lots=c >> 32 & _M64,
         market=c >> 16 & 0xFFFF,
         open_orders=c & 0xFFFF,
@@ -893,50 +1157,129 @@ def _decode_position(a: int, b: int, c: int) -> Position:
 
 
 def encode_market(row: MarketRow) -> bytes:
-    c = row.config
-    p = row.pending
     words = [
-        row.next_seq << 192 | row.open_interest << 128 | c.oi_cap << 64 | c.min_notional,
-        (row.insurance & _M64) << 192
-        | c.taker_fee << 160
-        | c.maker_fee << 128
-        | c.penalty << 96
-        | c.band << 64
-        | c.quorum << 56
-        | len(row.publishers) << 48,
-        p.account << 224 | p.lots << 160 | p.price << 128 | p.client_id << 64 | p.expiry << 16 | p.side << 8 | p.tif,
-        *row.reserved,
+        row.next_seq << 192 | row.open_interest << 128 | row.config.oi_cap << 64 | row.config.min_notional,
+        _insurance_word(row.insurance),
+        _pending_word(row.pending),
+        *_config_words(row),
+        row.reduced[0] << 160 | row.reduced[1] << 96 | row.twap[0] << 32 | row.twap[1],
     ]
+    words[4:4] = _price_words(row.prices)
     words += [s.address << 80 | s.price << 48 | s.time for s in row.publishers]
     return _pack(words)
+
+
+def _insurance_word(i: Insurance) -> int:
+    return (i.cash & _M64) << 192 | (i.size & _M64) << 128 | (i.cost & _M64) << 64 | (i.funding & _M64)
+
+
+def _pending_word(p: Pending) -> int:
+    flags = p.self_trade << 4 | p.reduce_only << 3 | p.tif
+    return p.account << 224 | p.lots << 160 | p.price << 128 | p.client_id << 64 | p.expiry << 16 | p.side << 8 | flags
+
+
+def _config_words(row: MarketRow) -> tuple[int, int]:
+    """The words before and after those of the price state."""
+    c = row.config
+    return (
+        c.taker_fee << 216
+        | c.maker_fee << 192
+        | c.penalty << 168
+        | c.band << 144
+        | c.near_band << 120
+        | c.quorum << 112
+        | len(row.publishers) << 104
+        | c.z << 88
+        | c.sigma_floor << 56
+        | c.vol_sample_ms << 24
+        | c.reduce_cap,
+        c.basis_cap << 192
+        | c.spread_max << 168
+        | c.basis_window << 136
+        | c.vol_window << 104
+        | c.jump_limit << 80
+        | c.jump_hold << 48
+        | c.expiry,
+    )
+
+
+def _price_words(p: PriceState) -> tuple[int, int]:
+    return (
+        p.index << 208 | (p.basis & _M64) << 144 | p.basis_time << 96 | p.variance << 32 | p.sample_price,
+        p.sample_time << 192
+        | (p.funding_acc & _M64) << 128
+        | p.funding_time << 80
+        | p.jump_price << 48
+        | p.jump_at,
+    )
 
 
 def decode_market(value: bytes) -> MarketRow:
     w = _words(value)
     row = MarketRow()
     row.next_seq, row.open_interest = w[0] >> 192, w[0] >> 128 & _M64
-    row.insurance = _signed(w[1], 192)
-    row.config = Market(
-        oi_cap=w[0] >> 64 & _M64,
-        min_notional=w[0] & _M64,
-        taker_fee=w[1] >> 160 & 0xFFFFFFFF,
-        maker_fee=w[1] >> 128 & 0xFFFFFFFF,
-        penalty=w[1] >> 96 & 0xFFFFFFFF,
-        band=w[1] >> 64 & 0xFFFFFFFF,
-        quorum=w[1] >> 56 & 0xFF,
-    )
-    row.pending = Pending(
-        account=w[2] >> 224,
-        lots=w[2] >> 160 & _M64,
-        price=w[2] >> 128 & 0xFFFFFFFF,
-        client_id=w[2] >> 64 & _M64,
-        expiry=w[2] >> 16 & 0xFFFFFFFFFFFF,
-        side=w[2] >> 8 & 0xFF,
-        tif=w[2] & 0xFF,
-    )
-    row.reserved = w[3:6]
-    row.publishers = [Publisher(x >> 80, x >> 48 & 0xFFFFFFFF, x & 0xFFFFFFFFFFFF) for x in w[6:]]
+    i = row.insurance = Insurance(_signed(w[1], 192), _signed(w[1], 128), _signed(w[1], 64), _signed(w[1], 0))
+    row.booked_insurance = i.cash + i.size * i.funding - i.cost
+    row.pending = _decode_pending(w[2])
+    row.config = _decode_config(w[0], w[3], w[6])
+    row.prices = _decode_prices(w[4], w[5])
+    row.reduced = (w[7] >> 160, w[7] >> 96 & _M64)
+    row.twap = (w[7] >> 32 & _M64, w[7] & _M32)
+    row.publishers = [Publisher(x >> 80, x >> 48 & _M32, x & _M48) for x in w[MARKET_WORDS:]]
     return row
+
+
+def _decode_pending(w: int) -> Pending:
+    return Pending(
+        account=w >> 224,
+        lots=w >> 160 & _M64,
+        price=w >> 128 & _M32,
+        client_id=w >> 64 & _M64,
+        expiry=w >> 16 & _M48,
+        side=w >> 8 & 0xFF,
+        tif=w & 7,
+        reduce_only=w >> 3 & 1,
+        self_trade=w >> 4 & 15,
+    )
+
+
+def _decode_config(caps: int, rates: int, limits: int) -> Market:
+    return Market(
+        oi_cap=caps >> 64 & _M64,
+        min_notional=caps & _M64,
+        taker_fee=rates >> 216 & _M24,
+        maker_fee=rates >> 192 & _M24,
+        penalty=rates >> 168 & _M24,
+        band=rates >> 144 & _M24,
+        near_band=rates >> 120 & _M24,
+        quorum=rates >> 112 & 0xFF,
+        z=rates >> 88 & 0xFFFF,
+        sigma_floor=rates >> 56 & _M32,
+        vol_sample_ms=rates >> 24 & _M32,
+        reduce_cap=rates & _M24,
+        basis_cap=limits >> 192 & _M24,
+        spread_max=limits >> 168 & _M24,
+        basis_window=limits >> 136 & _M32,
+        vol_window=limits >> 104 & _M32,
+        jump_limit=limits >> 80 & _M24,
+        jump_hold=limits >> 48 & _M32,
+        expiry=limits & _M48,
+    )
+
+
+def _decode_prices(a: int, b: int) -> PriceState:
+    return PriceState(
+        index=a >> 208 & _M32,
+        basis=_signed(a, 144),
+        basis_time=a >> 96 & _M48,
+        variance=a >> 32 & _M64,
+        sample_price=a & _M32,
+        sample_time=b >> 192 & _M48,
+        funding_acc=_signed(b, 128),
+        funding_time=b >> 80 & _M48,
+        jump_price=b >> 48 & _M32,
+        jump_at=b & _M48,
+    )
 
 
 def encode_boards(boards: list[Board]) -> bytes | None:
@@ -954,7 +1297,7 @@ def encode_boards(boards: list[Board]) -> bytes | None:
             | b.stale_ms
         )
         words.append((b.funding & _M64) << 192 | (b.loss_long & _M64) << 128 | (b.loss_short & _M64) << 64 | b.impact)
-        words.append(b.variance << 192 | b.addon << 128)
+        words.append(b.risk << 192 | b.addon_cap << 168)
     return _pack(words) if words else None
 
 
@@ -978,8 +1321,8 @@ def decode_boards(value: bytes) -> list[Board]:
                 loss_long=_signed(b, 128),
                 loss_short=_signed(b, 64),
                 impact=b & _M64,
-                variance=c >> 192,
-                addon=c >> 128 & _M64,
+                risk=c >> 192,
+                addon_cap=c >> 168 & _M24,
             )
         )
     return boards
@@ -987,10 +1330,15 @@ def decode_boards(value: bytes) -> list[Board]:
 
 def encode_order(order: Order) -> bytes:
     return (
-        order.account << 184 | order.lots << 120 | order.client_id << 56 | order.expiry << 8 | order.flags
+        order.account << 216
+        | order.lots << 152
+        | order.client_id << 88
+        | order.expiry << 40
+        | order.limit << 8
+        | order.flags
     ).to_bytes(32, "big")
 
 
 def decode_order(value: bytes) -> Order:
     w = int.from_bytes(value, "big")
-    return Order(w >> 184, w >> 120 & _M64, w >> 56 & _M64, w >> 8 & 0xFFFFFFFFFFFF, w & 0xFF)
+    return Order(w >> 216, w >> 152 & _M64, w >> 88 & _M64, w >> 40 & _M48, w & 0xFF, w >> 8 & _M32)

@@ -51,6 +51,8 @@ async def test_from_deposit_to_payment(tmp_path: Path) -> None:
         assert (await shell.json("book"))["asks"] == [[600_100, 50, 1]]
         row = await shell.json("account")
         assert row["collateral"] == 6_000 * 10**6 - 10_000 and [o["client_id"] for o in row["orders"]] == [77]
+        assert (await shell.json("risk"))["probability"] == 0.0, "no position, nothing to break"
+        assert b"that its cushion breaks within 60.0 s" in (await shell.run("risk", "--within-s", "60")).stdout
         shown = await shell.run("account", str(account))
         assert b"order 77: market 0  sell 50 at 600,100" in shown.stdout
         await raw.price()

@@ -44,7 +44,8 @@ class DifferentialWorld(World):
         result = self.results[-1]
         self.trie.apply(result.changes)
         assert self.trie.root() == verdict.outcome.root, "executing by transaction and by chunk is the same"
-        assert verdict.outcome.work == result.work and verdict.outcome.proof == result.proof
+        found, spent = (result.work, result.proof), (verdict.outcome.work, verdict.outcome.proof)
+        assert found == spent, f"work and proof by transaction {found}, by chunk {spent}"
 
     def judge(self, chunk: bytes, cursor_end: int | None = None) -> Verdict:
         """Compare any bytes as a chunk on the state before the open chunk; nothing changes here."""

@@ -1,10 +1,10 @@
-"""One court for all differential tests of a session: deploying it compiles four contracts."""
+"""One court for all differential tests of a session."""
 
 import pytest
 
-from tests.differential.harness import Court
+from tests.differential.harness import Court, shared_court
 
 
 @pytest.fixture(scope="session")
 def court() -> Court:
-    return Court()
+    return shared_court()

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
+from contracts import RULES_PARTS
 from node.stf import encoding, witness
 from node.stf.engine import Engine
 from node.stf.transition import INVALID_ROOT, InvalidChunk
@@ -157,8 +159,15 @@ class Court:
             self.inbox += part
 
 
+@cache
+def shared_court() -> Court:
+    """The one court of a test session: deploying it compiles five contracts. Worlds use it one after the other."""
+    return Court()
+
+
 def deploy_verifier(evm: Evm, rollup: Contract) -> Contract:
     """FraudVerifier and the parts it runs, for a rollup."""
-    book = evm.deploy("FraudBook")
-    accounts = evm.deploy("FraudAccounts")
-    return evm.deploy("FraudVerifier", rollup, evm.deploy("FraudRules", book, accounts))
+    parts: dict[str, Contract] = {}
+    for name, needs in RULES_PARTS.items():
+        parts[name] = evm.deploy(name, *[parts[need] for need in needs])
+    return evm.deploy("FraudVerifier", rollup, parts["FraudRules"])

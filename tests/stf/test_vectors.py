@@ -197,7 +197,7 @@ def test_random_bytes_decode_alike() -> None:
     refused = 0
     for _ in range(300):
         count = rng.randint(1, 4)
-        parts = [bytes((rng.choice((0x20, 0x22, 0x31, 0x40, 0x50, 0x60, rng.randrange(256))),)) for _ in range(count)]
+        parts = [bytes((rng.choice((0x20, 0x22, 0x31, 0x40, 0x50, 0x60, 0x80, 0xA0, 0xC0, 0xE1, rng.randrange(256))),)) for _ in range(count)]
         noise = [bytes(rng.choice((0, 1, 0x7F, 0x80, 0xFF)) for _ in range(rng.randint(1, 14))) for _ in parts]
         data = b"".join(head + rest for head, rest in zip(parts, noise, strict=True))
         ours, theirs = python.read_actions(data, 5_000, count), vyper.read_actions(data, 5_000, count)
@@ -241,8 +241,12 @@ def parts_of(kind: str, row: Any) -> list[dict[str, Any]]:
         head = _fields(row) | {"keys": len(row.keys), "positions": len(row.positions)}
         return [head, *map(_fields, row.keys), *map(_fields, row.positions)]
     if kind == "Market":
-        head = _fields(row) | _fields(row.config) | _fields(row.pending) | {"publishers": len(row.publishers)}
+        head = _fields(row) | _fields(row.insurance) | _fields(row.prices) | _fields(row.pending)
+        head |= {"pending_expiry": row.pending.expiry} | _fields(row.config) | {"publishers": len(row.publishers)}
+        head |= dict(zip(("reduced_block", "reduced_lots", "twap", "twap_ms"), row.reduced + row.twap, strict=True))
         return [head, *map(_fields, row.publishers)]
+    if kind == "Globals":
+        return [_fields(row) | _fields(row.chain)]
     return [_fields(row)]
 
 

@@ -1,14 +1,28 @@
 """A small world for tests of the rules: keys, a leaf store, an inbox, and chunks built from signed transactions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 
 from node.stf import encoding
 from node.stf.engine import ChunkResult, Engine, genesis_leaves
+from node.stf.params import PRICES_MAX
 from node.stf.transition import InvalidChunk
-from node.stf.types import BUY, CANCEL, CANCEL_ALL, GTC, PLACE, Action, Receipt
+from node.stf.types import (
+    ADMIN,
+    ANCHOR_NOTICE,
+    BUY,
+    CANCEL,
+    CANCEL_ALL,
+    DEPOSIT,
+    GTC,
+    PLACE,
+    ROLLBACK_NOTICE,
+    Action,
+    Receipt,
+)
+from tests.stf import messages
 
 DOMAIN = encoding.domain_separator(901, 0x1234)
 
@@ -119,6 +133,7 @@ class World:
         self.chunks: list[bytes] = []
         self.results: list[ChunkResult] = []
         self._open = bytearray()
+        self.observers: list[Callable[[bytes, Receipt], None]] = []  # told of every executed transaction
         self.publishers = [private_key(f"publisher {i}") for i in range(3)]
         self.engine.begin_chunk()
 
@@ -143,8 +158,14 @@ class World:
                 raise
             self.cut()
             receipt = self.engine.execute(transaction)
-        self._open += transaction
+        self.executed(transaction, receipt)
         return receipt
+
+    def executed(self, transaction: bytes, receipt: Receipt) -> None:
+        """Note a transaction that the engine has executed as the open chunk's last."""
+        self._open += transaction
+        for observer in self.observers:
+            observer(transaction, receipt)
 
     def cut(self) -> None:
         """End the open chunk."""
@@ -170,6 +191,23 @@ class World:
             body = b"\x02" + market.to_bytes(2, "big") + bytes((slot,)) + address(key).to_bytes(20, "big")
             assert self.deliver(6, body).status == 0
 
+    def configure_risk(self, market: int, **parameters: int) -> Receipt:
+        """Replace a market's risk parameters; what is not named is off."""
+        return self.deliver(ADMIN, messages.configure_risk(market, **parameters))
+
+    def configure_chain(self, **parameters: int) -> Receipt:
+        """Replace the chain's parameters; what is not named is off."""
+        return self.deliver(ADMIN, messages.configure_chain(**parameters))
+
+    def donate(self, market: int, amount: int) -> Receipt:
+        """Deposit into a market's insurance."""
+        return self.deliver(DEPOSIT, messages.donation(market, amount))
+
+    def anchor(self, time: int | None = None, *, rollback: bool = False) -> Receipt:
+        """Let L1 say that L2 time up to ``time`` (default: now) is anchored."""
+        kind = ROLLBACK_NOTICE if rollback else ANCHOR_NOTICE
+        return self.deliver(kind, messages.notice(1, self.time if time is None else time))
+
     def deposit(self, name: str, amount: int) -> int:
         """Open an account for a named key; returns its id."""
         key = private_key(name)
@@ -184,12 +222,13 @@ class World:
         receipts = []
         self.block(1)
         for slot in slots:
-            markets, values = list(prices), list(prices.values())
-            self.engine.bind()
-            digest = encoding.oracle_price_digest(slot, self.time, markets, values)
-            signature = sign(self.publishers[slot], digest)
-            tx = encoding.write_oracle_price(slot, self.time, markets, values, signature, self.time)
-            receipts.append(self.run(tx))
+            for at in range(0, len(prices), PRICES_MAX):
+                markets, values = list(prices)[at : at + PRICES_MAX], list(prices.values())[at : at + PRICES_MAX]
+                self.engine.bind()
+                digest = encoding.oracle_price_digest(slot, self.time, markets, values)
+                signature = sign(self.publishers[slot], digest)
+                tx = encoding.write_oracle_price(slot, self.time, markets, values, signature, self.time)
+                receipts.append(self.run(tx))
         return receipts
 
     def next_nonce(self, account: int, slot: int) -> int:

@@ -111,27 +111,50 @@ def _broken_rows() -> list[tuple[Any, ...]]:
 
 # --- actions and prices -----------------------------------------------------------------------------------------------
 
-ACTION_FIELDS = ("op", "market", "side", "price", "lots", "tif", "reduce_only", "client_id", "expiry", "seq")
+ACTION_FIELDS = ("op", "market", "side", "price", "lots", "tif", "reduce_only", "client_id", "expiry", "seq",
+                 "self_trade", "limit", "direction", "opt_in")
+PLACE, CANCEL, CANCEL_ALL, AMEND, CANCEL_AT, TRIGGER, OPTIONS = range(1, 8)
+
+
+def action(op: int, **fields: int) -> Vector:
+    return dict.fromkeys(ACTION_FIELDS, 0) | {"op": op} | fields
 
 
 def place(market: int, side: int, price: int, lots: int, client_id: int, tif: int = 0, expiry: int = 0) -> Vector:
-    fields = (1, market, side, price, lots, tif, 0, client_id, expiry, 0)
-    return dict(zip(ACTION_FIELDS, fields, strict=True))
+    return action(PLACE, market=market, side=side, price=price, lots=lots, client_id=client_id, tif=tif, expiry=expiry)
 
 
 def cancel(market: int, side: int, client_id: int, price: int, seq: int) -> Vector:
-    return dict(zip(ACTION_FIELDS, (2, market, side, price, 0, 0, 0, client_id, 0, seq), strict=True))
+    return action(CANCEL, market=market, side=side, price=price, client_id=client_id, seq=seq)
 
 
 def cancel_all(market: int) -> Vector:
-    return dict(zip(ACTION_FIELDS, (3, market, 0, 0, 0, 0, 0, 0, 0, 0), strict=True))
+    return action(CANCEL_ALL, market=market)
+
+
+def amend(market: int, side: int, client_id: int, price: int, seq: int, lots: int) -> Vector:
+    return action(AMEND, market=market, side=side, price=price, client_id=client_id, seq=seq, lots=lots)
+
+
+def trigger(market: int, side: int, direction: int, price: int, limit: int, lots: int, client_id: int) -> Vector:
+    return action(TRIGGER, market=market, side=side, direction=direction, price=price, limit=limit, lots=lots,
+                  client_id=client_id)
 
 
 def action_bytes(a: Vector, base: int) -> bytes:
-    head = a["op"] << 5 | a["side"] << 4 | a["tif"] << 2 | (a["expiry"] != 0) << 1 | a["reduce_only"]
-    numbers = {1: ("price", "lots", "client_id"), 2: ("client_id", "price", "seq"), 3: ()}[a["op"]]
-    tail = relative(a["expiry"], base) if a["expiry"] else b""
-    return b"".join((bytes((head,)), leb128(a["market"]), *(leb128(a[name]) for name in numbers), tail))
+    op, tail = a["op"], relative(a["expiry"], base) if a["expiry"] else b""
+    low = {PLACE: a["tif"] << 2 | (tail != b"") << 1, TRIGGER: a["direction"] << 3 | (tail != b"") << 1,
+           CANCEL: (a["side"] >> 1) << 3, CANCEL_AT: int(tail == b""), OPTIONS: a["opt_in"]}.get(op, 0)
+    more = a["reduce_only"] | a["self_trade"] << 1
+    if more:
+        low |= 1
+    names = {
+        PLACE: ("market", "price", "lots", "client_id"), CANCEL: ("market", "client_id", "price", "seq"),
+        CANCEL_ALL: ("market",), AMEND: ("market", "client_id", "price", "seq", "lots"),
+        TRIGGER: ("market", "price", "limit", "lots", "client_id"),
+    }.get(op, ())
+    head = bytes((op << 5 | (a["side"] & 1) << 4 | low, *([more] if more else [])))
+    return b"".join((head, *(leb128(a[name]) for name in names), tail))
 
 
 def good_actions() -> list[Vector]:
@@ -140,12 +163,23 @@ def good_actions() -> list[Vector]:
     listed = [place(0, 0, 0, 0, 0), place(65_535, 1, 2**32 - 1, MAX, MAX, 3, NOW + 2**63), cancel_all(0)]
     listed += [place(3, 1, 600_123, 5_000, 123_456, 1, NOW + 100_000), cancel_all(65_535), cancel(0, 0, 0, 0, 0)]
     listed += [cancel(65_535, 1, MAX, 2**32 - 1, MAX), place(1, 0, 1, 1, 1, 2) | {"reduce_only": 1}]
+    listed += [place(1, 1, 1, 1, 1, 2, NOW + 1) | {"reduce_only": ro, "self_trade": mode}
+               for ro in (0, 1) for mode in (1, 2)]
+    listed += [amend(0, 0, 0, 0, 0, 0), amend(65_535, 1, MAX, 2**32 - 1, MAX, MAX), cancel(4, 3, 5, 6, 7)]
+    listed += [action(CANCEL_AT), action(CANCEL_AT, expiry=NOW + 60_000), action(CANCEL_AT, expiry=NOW + 2**63)]
+    listed += [trigger(0, 0, 0, 0, 0, 0, 0), trigger(2, 1, 0, 590_000, 0, 5_000, 8), trigger(2, 0, 1, 1, 2, 3, 4)]
+    listed += [trigger(65_535, 1, 1, 2**32 - 1, 2**32 - 1, MAX, MAX) | {"expiry": NOW + 2**63}]
+    listed += [action(OPTIONS), action(OPTIONS, opt_in=1)]
     for _ in range(40):
         market, price, side = rng.randrange(2**16), rng.getrandbits(rng.randint(1, 32)), rng.randrange(2)
         first, second = rng.getrandbits(rng.randint(1, 64)), rng.getrandbits(rng.randint(1, 64))
         expiry = rng.choice((0, 1, NOW, NOW + rng.randrange(10**9)))
         listed.append(place(market, side, price, first, second, rng.randrange(4), expiry))
-        listed.append(cancel(market, side, first, price, second))
+        listed[-1] |= {"reduce_only": rng.randrange(2), "self_trade": rng.randrange(3)}
+        listed.append(cancel(market, rng.randrange(4), first, price, second))
+        listed.append(amend(market, side, first, price, second, rng.getrandbits(rng.randint(1, 64))))
+        listed.append(trigger(market, side, rng.randrange(2), price, rng.getrandbits(20), first, second))
+        listed[-1] |= {"expiry": expiry}
     return listed
 
 
@@ -153,14 +187,22 @@ def actions() -> list[Vector]:
     listed = good_actions()
     cases: list[tuple[bytes, int, Any]] = [(action_bytes(a, NOW), 1, [a]) for a in listed]
     cases += [(b"".join(action_bytes(a, NOW) for a in listed[:n]), n, listed[:n]) for n in (2, 31, 32)]
-    for a in listed[:8]:  # every way to cut one off, and what follows does not matter
+    for a in listed[:24]:  # every way to cut one off, and what follows does not matter
         data = action_bytes(a, NOW)
         cases += [(data[:n], 1, BAD) for n in range(len(data))]
         cases += [(data + b"\xff" * 9, 1, [a]), (data, 2, BAD)]
     order, gone = action_bytes(listed[3], NOW), action_bytes(cancel(1, 1, 2, 3, 4), NOW)
-    cases += [(bytes((head,)) + order[1:], 1, BAD) for head in (0, 31, 4 << 5, 5 << 5, 6 << 5, 7 << 5, 255)]
-    cases += [(bytes((gone[0] | bit,)) + gone[1:], 1, BAD) for bit in (1, 2, 4, 8)]
+    cases += [(bytes((head,)) + order[1:], 1, BAD) for head in (0, 31, 255)]
+    cases += [(bytes((gone[0] | bit,)) + gone[1:], 1, BAD) for bit in (1, 2, 4)]
     cases += [(bytes((3 << 5 | bit, 0)), 1, BAD) for bit in (1, 2, 4, 8, 16)]
+    cases += [(bytes((4 << 5 | bit, 0, 1, 1, 1, 1)), 1, BAD) for bit in (1, 2, 4, 8)]
+    cases += [(bytes((5 << 5 | bit, 1)), 1, BAD) for bit in (2, 4, 8, 16, 3)]
+    cases += [(bytes((6 << 5 | bit, 0, 1, 1, 1, 1, 1)), 1, BAD) for bit in (1, 4)]
+    cases += [(bytes((7 << 5 | bit,)), 1, BAD) for bit in (2, 4, 8, 16)]
+    cases += [(bytes((1 << 5 | 1, more, 0, 1, 1, 1)), 1, BAD) for more in (0, 6, 7, 8, 16, 128, 255)]
+    cases += [(b"\xc0\x00\x01" + leb128(n) + b"\x01\x01", 1, BAD) for n in (2**32, MAX)]  # limit
+    cases += [(b"\xc0\x00" + leb128(n) + b"\x01\x01\x01", 1, BAD) for n in (2**32, MAX)]
+    cases += [(b"\xa0" + leb128(2 * NOW + 2), 1, BAD), (b"\xa0" + leb128(2 * NOW), 1, [action(CANCEL_AT)], 7)]
     cases += [(b"\x60" + leb128(n), 1, BAD) for n in (65_536, 2**21, MAX)]  # market
     cases += [(b"\x60" + n, 1, BAD) for n in (b"\x80\x00", b"\x80\x80\x00", b"\x80\x80\x80\x00", b"\x80" * 10)]
     cases += [(b"\x20\x00" + leb128(n) + b"\x01\x01", 1, BAD) for n in (2**32, MAX)]  # price
@@ -170,14 +212,15 @@ def actions() -> list[Vector]:
     cases += [(b"\x20\x00\x01\x01" + leb128(2**40), 1, [place(0, 0, 1, 1, 2**40)])]
     return [
         {"data": data.hex(), "base": NOW, "count": count, "actions": out,
-         "end": BAD if out is BAD else sum(len(action_bytes(a, NOW)) for a in out)}
-        for data, count, out in cases
+         "end": BAD if out is BAD else end if end is not None else sum(len(action_bytes(a, NOW)) for a in out)}
+        for data, count, out, *rest in cases
+        for end in (rest[0] if rest else None,)
     ]
 
 
 def prices() -> list[Vector]:
     rng, cases = Random(3), []
-    for count in range(1, 9):
+    for count in range(1, 5):
         markets = sorted(rng.sample(range(2**16), count))
         values = [rng.getrandbits(rng.randint(1, 32)) for _ in range(count)]
         data = b"".join(leb128(m) + leb128(v) for m, v in zip(markets, values, strict=True))
@@ -185,9 +228,9 @@ def prices() -> list[Vector]:
         cases.append((data[:-1], count, None, None, BAD))
         cases.append((data, count + 1, None, None, BAD))
     cases.append((leb128(0) + leb128(0) + leb128(65_535) + leb128(2**32 - 1), 2, [0, 65_535], [0, 2**32 - 1], 10))
-    for broken, count in (("", 0), ("0001", 0), ("00010001", 2), ("01010001", 2), ("0001" * 9, 9)):
+    for broken, count in (("", 0), ("0001", 0), ("00010001", 2), ("01010001", 2), ("0001" * 5, 5)):
         cases.append((bytes.fromhex(broken), count, None, None, BAD))
-    cases.append((b"".join(bytes((m, 1)) for m in range(9)), 9, None, None, BAD))
+    cases.append((b"".join(bytes((m, 1)) for m in range(5)), 5, None, None, BAD))
     cases += [(leb128(65_536) + b"\x01", 1, None, None, BAD), (b"\x01" + leb128(2**32), 1, None, None, BAD)]
     return [
         {"data": d.hex(), "count": n, "markets": markets, "prices": values, "end": end}
@@ -201,7 +244,7 @@ TYPES: dict[str, list[dict[str, str]]] = {
     name: [dict(zip(("type", "name"), part.split(), strict=True)) for part in text.split(", ")]
     for name, text in {
         "Action": "string action, uint32 market, string side, uint64 lots, uint32 price, string timeInForce, "
-        "bool reduceOnly, uint64 clientId, uint64 expiry",
+        "bool reduceOnly, string selfTrade, uint32 limit, uint64 clientId, uint64 expiry",
         "Actions": "uint32 account, uint8 keySlot, uint64 nonce, uint64 expiry, Action[] actions",
         "Withdraw": "uint32 account, uint64 nonce, uint64 expiry, address recipient, uint64 amount",
         "SetKey": "uint32 account, uint64 nonce, uint64 expiry, uint8 keySlot, address key, uint64 keyExpiry",
@@ -214,13 +257,24 @@ USES = {"Actions": ("Actions", "Action"), "OraclePrice": ("OraclePrice", "Price"
 
 def shown(a: Vector) -> Vector:
     """An action as a wallet shows it: words, and zero or nothing where the op has no such field."""
-    name = {1: "place", 2: "cancel", 3: "cancelAll"}[a["op"]]
+    op = a["op"]
+    name = {PLACE: "place", CANCEL: "cancel", CANCEL_ALL: "cancelAll", AMEND: "amend", CANCEL_AT: "cancelAt",
+            TRIGGER: ("triggerBelow", "triggerAbove")[a["direction"]],
+            OPTIONS: ("denyEarlyReduction", "allowEarlyReduction")[a["opt_in"]]}[op]
     full = {"action": name, "market": a["market"], "side": "", "lots": 0, "price": 0, "timeInForce": "",
-            "reduceOnly": False, "clientId": a["client_id"], "expiry": 0}
-    if a["op"] == 1:
+            "reduceOnly": False, "selfTrade": "", "limit": 0, "clientId": a["client_id"], "expiry": 0}
+    if op == PLACE:
         tif = ("GTC", "IOC", "FOK", "POST_ONLY")[a["tif"]]
+        mode = ("CANCEL_RESTING", "CANCEL_TAKER", "CANCEL_BOTH")[a["self_trade"]]
         full |= {"side": ("buy", "sell")[a["side"]], "lots": a["lots"], "price": a["price"], "timeInForce": tif,
-                 "reduceOnly": bool(a["reduce_only"]), "expiry": a["expiry"]}
+                 "reduceOnly": bool(a["reduce_only"]), "selfTrade": mode, "expiry": a["expiry"]}
+    if op == TRIGGER:
+        full |= {"side": ("buy", "sell")[a["side"]], "lots": a["lots"], "price": a["price"], "limit": a["limit"],
+                 "reduceOnly": True, "expiry": a["expiry"]}
+    if op == AMEND:
+        full |= {"lots": a["lots"]}
+    if op == CANCEL_AT:
+        full |= {"expiry": a["expiry"]}
     return full
 
 
@@ -240,7 +294,7 @@ def digests() -> list[Vector]:
     big, small = [2**32 - 1, 7, MAX, MAX], [1, 0, NOW, NOW + 60_000]
     for fields, chosen in (
         (small, listed[:1]), (big, listed[:32]), (small, listed[2:3]), (small, listed[5:6]), (small, listed[3:8]),
-        ([9, 3, 1, 2], listed[8:28]),
+        ([9, 3, 1, 2], listed[8:28]), *((small, [a]) for a in listed[8:26]), (big, listed[40:72]),
     ):
         message = dict(zip(("account", "keySlot", "nonce", "expiry"), fields, strict=True))
         found.append(_digest_case("Actions", message | {"actions": [shown(a) for a in chosen]}, fields, actions=chosen))
@@ -252,7 +306,7 @@ def digests() -> list[Vector]:
         names = ("account", "nonce", "expiry", "keySlot", "key", "keyExpiry")
         message = dict(zip(names, fields, strict=True))
         found.append(_digest_case("SetKey", message | {"key": _address(fields[4])}, fields))
-    for count in (1, 2, 8):
+    for count in (1, 2, 4):
         markets = sorted(rng.sample(range(2**16), count))
         values = [rng.getrandbits(32) for _ in range(count)]
         pairs = [{"market": m, "price": v} for m, v in zip(markets, values, strict=True)]
@@ -323,22 +377,29 @@ LAYOUTS: dict[str, list[list[tuple[str, int]]]] = {
         [("time", 64), ("block_number", 64), ("position", 64), ("cursor", 64)],
         [("next_account", 64), ("next_withdrawal", 64), ("last_anchor", 64), ("sqrt_tau", 64)],
         [("accounts_total", -128), ("insurance_total", -128)],
-        [("fees", 64), ("deposits", 64), ("withdrawn", 64), ("", 64)],
-        [("losses_total", -128), ("", 128)],
-        [("", 256)],
+        [("fees", 64), ("deposits", 64), ("withdrawn", 64), ("outflow", 64)],
+        [("losses_total", -128), ("outflow_at", 64), ("outflow_limit", 64)],
+        [("resting", 48), ("anchor_interval", 32), ("tau_reduce", 32), ("tau_halt", 32), ("level", 8), ("buffer_ms", 32),
+         ("refill", 16), ("horizon_root", 32), ("closeout", 24)],
     ],
     "Board": [
         [("", 8), ("mark", 32), ("mark_time", 48), ("tick_value", 32), ("status", 8), ("mm_base", 24), ("mm_cap", 24),
          ("im_base", 24), ("im_cap", 24), ("stale_ms", 32)],
         [("funding", -64), ("loss_long", -64), ("loss_short", -64), ("impact", 64)],
-        [("variance", 64), ("addon", 64), ("", 128)],
+        [("risk", 64), ("addon_cap", 24), ("", 168)],
     ],
     "Market": [
         [("next_seq", 64), ("open_interest", 64), ("oi_cap", 64), ("min_notional", 64)],
-        [("insurance", -64), ("taker_fee", 32), ("maker_fee", 32), ("penalty", 32), ("band", 32), ("quorum", 8),
-         ("publishers", 8), ("", 48)],
-        [("account", 32), ("lots", 64), ("price", 32), ("client_id", 64), ("expiry", 48), ("side", 8), ("tif", 8)],
-        [("", 256)], [("", 256)], [("", 256)],
+        [("cash", -64), ("size", -64), ("cost", -64), ("funding", -64)],
+        [("account", 32), ("lots", 64), ("price", 32), ("client_id", 64), ("pending_expiry", 48), ("side", 8),
+         ("self_trade", 4), ("reduce_only", 1), ("tif", 3)],
+        [("", 16), ("taker_fee", 24), ("maker_fee", 24), ("penalty", 24), ("band", 24), ("near_band", 24), ("quorum", 8),
+         ("publishers", 8), ("z", 16), ("sigma_floor", 32), ("vol_sample_ms", 32), ("reduce_cap", 24)],
+        [("", 16), ("index", 32), ("basis", -64), ("basis_time", 48), ("variance", 64), ("sample_price", 32)],
+        [("", 16), ("sample_time", 48), ("funding_acc", -64), ("funding_time", 48), ("jump_price", 32), ("jump_at", 48)],
+        [("", 40), ("basis_cap", 24), ("spread_max", 24), ("basis_window", 32), ("vol_window", 32), ("jump_limit", 24),
+         ("jump_hold", 32), ("expiry", 48)],
+        [("", 32), ("reduced_block", 64), ("reduced_lots", 64), ("twap", 64), ("twap_ms", 32)],
     ],
     "Publisher": [[("", 16), ("address", 160), ("price", 32), ("time", 48)]],
     "Account": [
@@ -349,9 +410,9 @@ LAYOUTS: dict[str, list[list[tuple[str, int]]]] = {
     "Position": [
         [("size", -64), ("cost", -64), ("funding", -64), ("loss", -64)],
         [("buy_lots", 64), ("sell_lots", 64), ("buy_notional", 64), ("sell_notional", 64)],
-        [("", 96), ("min_seq", 64), ("reduce_lots", 64), ("market", 16), ("open_orders", 16)],
+        [("", 32), ("min_seq", 64), ("reduce_min_seq", 64), ("reduce_lots", 64), ("market", 16), ("open_orders", 16)],
     ],
-    "Order": [[("", 40), ("account", 32), ("lots", 64), ("client_id", 64), ("expiry", 48), ("flags", 8)]],
+    "Order": [[("", 8), ("account", 32), ("lots", 64), ("client_id", 64), ("expiry", 48), ("limit", 32), ("flags", 8)]],
 }  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from node.derive.chain import BatchRecord, Chain, StoredTransaction
 from node.rpc.errors import ErrorKind, fail
 from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
+from node.rpc.methods.duties import DutiesInfo, find_duties
 from node.rpc.methods.reader import Reader
+from node.rpc.methods.risk import account_risk
 from node.rpc.server import Registry
 from node.stf import commitments, state, types, witness
 from node.stf.engine import Engine
@@ -26,9 +28,12 @@ Market = Annotated[int, Meta(ge=0, le=65_535)]
 
 KIND_NAMES: Final = {
     types.ACTIONS: "Actions", types.RESUME: "Continue", types.WITHDRAW: "Withdraw", types.SET_KEY: "SetKey",
-    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.INBOX: "Inbox", types.BLOCK: "Block",
+    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.SWEEP: "Sweep",
+    types.TRIGGER_FIRE: "TriggerFire", types.SETTLE: "Settle", types.INBOX: "Inbox", types.BLOCK: "Block",
 }
-MARKET_STATUS: Final = {types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted"}
+MARKET_STATUS: Final = {
+    types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted", types.SETTLING: "settling",
+}
 SIDES: Final = {BUY: "buy", SELL: "sell"}
 
 
@@ -106,8 +111,10 @@ class Reads:
     def register(self, registry: Registry) -> None:
         for name, function in (
             ("al_status", self.status), ("al_syncStatus", self.sync_status), ("al_params", self.params),
-            ("al_account", self.account), ("al_accountsOf", self.accounts_of), ("al_orders", self.orders),
-            ("al_markets", self.markets), ("al_book", self.book), ("al_receipt", self.receipt),
+            ("al_account", self.account), ("al_risk", self.risk), ("al_accountsOf", self.accounts_of),
+            ("al_duties", self.duties),
+            ("al_orders", self.orders), ("al_markets", self.markets), ("al_book", self.book),
+            ("al_receipt", self.receipt),
             ("al_block", self.block), ("al_batches", self.batches), ("al_withdrawalProof", self.withdrawal_proof),
         ):
             registry.add(name, function)
@@ -176,6 +183,18 @@ class Reads:
             block=self._node.chain.head.number,
         )
 
+    def risk(self, account: Count, tau_ms: Annotated[int, Meta(ge=0, le=10**12)] | None = None) -> shapes.RiskInfo:
+        """The chance that an account's cushion breaks before L1 knows, or within ``tau_ms``; with its inputs."""
+        reader = self._reader
+        row = reader.account(account)
+        if row is None:
+            raise fail(ErrorKind.NotFound, f"there is no account {account}: a deposit opens one", param="account")
+        return account_risk(reader, account, row, tau_ms, self._node.chain.head.number)
+
+    def duties(self, after: Count = 0, count: Depth = 500) -> DutiesInfo:
+        """What the rules would let anybody do now: accounts on the ladder beyond ``after``, what waits in markets."""
+        return find_duties(self._reader, after, count, self._node.chain.head.number)
+
     def accounts_of(self, owner: Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]) -> list[int]:
         """Accounts whose owner key is an address (the newest 10,000 accounts are looked at)."""
         reader = self._reader
@@ -212,7 +231,7 @@ class Reads:
             tick_value=board.tick_value, mark=board.mark, mark_time=board.mark_time, fresh=reader.is_fresh(board),
             open_interest=row.open_interest, oi_cap=config.oi_cap, min_notional=config.min_notional,
             taker_fee_ppm=config.taker_fee, maker_fee_ppm=config.maker_fee, maintenance_ppm=board.mm_base,
-            initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance,
+            initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance.cash,
             pending=row.pending.lots != 0, next_seq=row.next_seq,
         )
 

@@ -47,6 +47,31 @@ class AccountInfo(msgspec.Struct):
     block: int
 
 
+class PositionRisk(msgspec.Struct):
+    market: int
+    size: int
+    notional: int
+    sigma_ppb: int
+    """Volatility, parts per billion per square root of a second."""
+
+
+class RiskInfo(msgspec.Struct):
+    account: int
+    probability: float
+    equity: int
+    maintenance: int
+    cushion: int
+    tau_ms: int
+    deviation: int
+    """One standard deviation of equity over tau, micro-USD."""
+    positions: list[PositionRisk]
+    prices_fresh: bool
+    formula: str
+    source: str
+    time: int
+    block: int
+
+
 class OrderInfo(msgspec.Struct):
     market: int
     side: str

@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma optimize codesize
 """Runs lists of state calls on witnessed leaves.
 
 Arguments and results travel ABI-encoded: records as their fields.
@@ -12,7 +13,7 @@ initializes: trie
 initializes: witness[trie := trie]
 initializes: state[trie := trie]
 
-RECORD: constant(uint256) = 15 * 32
+RECORD: constant(uint256) = 19 * 32
 
 struct Call:
     name: uint256  # position in CALLS of tests/stf/test_state_twin.py
@@ -36,18 +37,18 @@ def _bits(number: int256) -> uint256:
 def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60000]) -> (DynArray[Bytes[RECORD], 100], DynArray[bytes32, 255], uint256[4]):
     """
     @notice The witness is loaded and not verified: what is compared here are the leaves.
-    @return what each call returned; the hash of each key's leaf (0: absent); work, proof bytes, and the leaves touched as
-            the books and as the table say
+    @return what each call returned; the hash of each key's leaf (0: absent); work, proof bytes, and the leaves touched, as
+            the books count them and as the table marks them
     """
     ops: uint256 = witness.load(witness.calldata_argument(2))
     state.begin_chunk()
     results: DynArray[Bytes[RECORD], 100] = []
     for call: Call in calls:
-        if call.name < 30:
-            results.append(self._numbers(call))
+        if call.name < 30 or call.name >= 60:
+            results.append(self._pair(call))
         else:
             results.append(self._records(call))
-    books: uint256[4] = [state.get_work(), state.get_proof(), state.get_leaves(), trie.touched_count()]
+    books: uint256[4] = [state.get_work(), state.get_proof(), state.get_leaves(), trie.cells[(trie.namespace << trie.TABLE_BITS) + trie.TOUCHED_CELL]]
     state.end_chunk()
     hashes: DynArray[bytes32, 255] = []
     for key: uint256 in keys:
@@ -56,7 +57,18 @@ def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60
 
 
 @internal
-def _globals(call: Call) -> Bytes[RECORD]:
+def _pair(call: Call) -> Bytes[RECORD]:
+    first: uint256 = 0
+    second: uint256 = 0
+    if call.name < 30:
+        first, second = self._numbers(call)
+    else:
+        first, second = self._engine(call)
+    return abi_encode(first, second)
+
+
+@internal
+def _globals(call: Call) -> (uint256, uint256):
     """Calls on the chunk's books and the global leaf; two numbers are returned."""
     a: uint256 = call.args[0]
     result: uint256 = 0
@@ -81,11 +93,11 @@ def _globals(call: Call) -> Bytes[RECORD]:
         result = state.get_cursor()
     else:
         raise
-    return abi_encode(result, empty(uint256))
+    return result, 0
 
 
 @internal
-def _numbers(call: Call) -> Bytes[RECORD]:
+def _numbers(call: Call) -> (uint256, uint256):
     """Calls on plain numbers; two are returned."""
     a: uint256 = call.args[0]
     b: uint256 = call.args[1]
@@ -97,22 +109,22 @@ def _numbers(call: Call) -> Bytes[RECORD]:
         result = state.get_next_account()
     elif call.name == 8:
         state.set_last_anchor(a)
+        result = state.get_last_anchor()
     elif call.name == 9:
         state.add_fees(self._int(a))
+        result = state.get_fees()
     elif call.name == 10:
         state.add_deposits(a)
     elif call.name == 11:
         result = convert(state.account_exists(a), uint256)
     elif call.name == 12:
         result = state.open_account(a)
-    elif call.name == 13:
-        result = self._bits(state.get_collateral(a))
     elif call.name == 14:
         state.add_collateral(a, self._int(b))
-    elif call.name == 15:
-        result = state.get_open_orders(a)
+        result = self._bits(state.get_collateral(a))
     elif call.name == 16:
         state.add_open_orders(a, self._int(b))
+        result = state.get_open_orders(a)
     elif call.name == 17:
         result = state.get_key_count(a)
     elif call.name == 18:
@@ -132,7 +144,6 @@ def _numbers(call: Call) -> Bytes[RECORD]:
         result = state.get_open_interest(a)
     elif call.name == 25:
         state.add_insurance(a, self._int(b))
-        result = self._bits(state.get_insurance(a))
     elif call.name == 26:
         result = state.get_publisher_count(a)
     elif call.name == 27:
@@ -141,7 +152,55 @@ def _numbers(call: Call) -> Bytes[RECORD]:
         result = state.create_withdrawal(a, b)
     else:
         raise
-    return abi_encode(result, second)
+    return result, second
+
+
+@internal
+def _engine(call: Call) -> (uint256, uint256):
+    """Calls of the derivatives engine on plain numbers; two are returned."""
+    a: uint256 = call.args[0]
+    b: uint256 = call.args[1]
+    c: uint256 = call.args[2]
+    result: uint256 = 0
+    second: uint256 = 0
+    if call.name == 61:
+        state.set_sqrt_tau(a)
+        result = state.get_sqrt_tau()
+    elif call.name == 62:
+        state.set_level(a)
+        result = state.get_level()
+    elif call.name == 63:
+        state.set_outflow(a, b)
+        result, second = state.get_outflow()
+    elif call.name == 65:
+        state.set_outflow_limit(a)
+        result = state.get_outflow_limit()
+    elif call.name == 67:
+        state.set_account_flags(a, b)
+        result = state.get_account_flags(a)
+    elif call.name == 68:
+        state.set_cancel_at(a, b)
+        result = state.get_cancel_at(a)
+    elif call.name == 69:
+        state.set_buffer(a, b, c)
+        result, second = state.get_buffer(a)
+    elif call.name == 71:
+        state.add_side_lots(a, self._int(b), self._int(c))
+    elif call.name == 72:
+        state.add_loss(a, b, self._int(c), self._int(call.args[3]))
+    elif call.name == 73:
+        state.set_reduced(a, b, c)
+        result, second = state.get_reduced(a)
+    elif call.name == 75:
+        state.set_twap(a, b, c)
+        result, second = state.get_twap(a)
+    elif call.name == 77:
+        result, second = state.get_next(a, b, c, call.args[3])
+    elif call.name == 78:
+        result = state.get_resting()
+    else:
+        raise
+    return result, second
 
 
 @internal
@@ -179,6 +238,18 @@ def _records(call: Call) -> Bytes[RECORD]:
         return abi_encode(state.get_order(a, b, call.args[2], call.args[3]))
     elif call.name == 44:
         state.set_order(a, b, call.args[2], call.args[3], abi_decode(call.record, types.Order))
+    elif call.name == 45:
+        return abi_encode(state.get_insurance(a))
+    elif call.name == 46:
+        state.set_insurance(a, abi_decode(call.record, types.Insurance))
+    elif call.name == 47:
+        return abi_encode(state.get_price_state(a))
+    elif call.name == 48:
+        state.set_price_state(a, abi_decode(call.record, types.PriceState))
+    elif call.name == 49:
+        return abi_encode(state.get_chain())
+    elif call.name == 50:
+        state.set_chain(abi_decode(call.record, types.Chain))
     else:
         raise
     return b""
