@@ -162,7 +162,6 @@ def deploy(
     from node.cli.keys import parse_address
     from node.l1.deploy import deploy as deploy_all
     from node.l1.deployment import DEFAULT_MARKETS, Plan, Timings, load_markets, to_json
-
     log.configure("warning")
     journal = out.with_suffix(".journal")
     if out.exists():
