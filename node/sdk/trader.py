@@ -190,7 +190,7 @@ class Trader:
         if data and keccak(data) != tx_hash:
             raise BrokenPromise("the sequencer promised another transaction than the one that was sent")
         if self._sequencer is not None:
-            verify(self.client.network.domain, self._sequencer, sent.position, tx_hash, sent.promise)
+            verify(self.client.network.domain, self._sequencer, sent.position, tx_hash, sent.promise, self._clock())
         return sent
 
 
