@@ -25,7 +25,7 @@ from node.stf.params import TIME_MAX
 from node.stf.state import account_key, decode_account
 from node.stf.transition import InvalidChunk
 from node.stf.trie import keccak
-from node.stf.types import ANCHOR_NOTICE, CANCEL, Receipt, Status
+from node.stf.types import AMEND, ANCHOR_NOTICE, CANCEL, TRIGGER_FALL, Receipt, Status
 from sequencer.admission import LIST_FITS, NoRoom, Refused, check_room, did_nothing
 from sequencer.log import CUT, MESSAGE, TX, Record
 from sequencer.orders import OrderIndex
@@ -338,9 +338,9 @@ class Builder:
 
     def _resolve_cancels(self, request: ActionsRequest) -> None:
         for action in request.actions:
-            if action.op == CANCEL and action.seq == 0:
+            if action.op in (CANCEL, AMEND) and action.seq == 0:
                 place = self.orders.find(self.engine.ledger, request.account, action.market, action.client_id)
-                if place is not None:
+                if place is not None and (action.op == CANCEL or place[0] < TRIGGER_FALL):
                     action.side, action.price, action.seq = place
 
     # --- blocks and chunks --------------------------------------------------------------------------------------------

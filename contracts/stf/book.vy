@@ -83,7 +83,7 @@ def closed(market: uint256, board: types.Board) -> uint256:
         return types.OK
     if effective == types.HALTED:
         return types.MARKET_HALTED
-    expiry: uint256 = state.get_market(market).expiry
+    expiry: uint256 = state.get_expiry(market)
     if effective == types.SETTLING or (expiry != 0 and expiry <= state.get_time()):
         return types.MARKET_EXPIRED
     return types.OK

@@ -190,6 +190,7 @@ def close(
     @notice Trades lots of a position away by an immediate order.
     @return the notional, micro-USD, and the lots that it filled.
     """
+    state.spend_work(params.WORK_ACTION)
     taker: types.Pending = empty(types.Pending)
     taker.account = account
     taker.lots = lots

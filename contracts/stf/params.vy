@@ -59,20 +59,21 @@ LIQUIDATION_SLICE_PPM: constant(uint256) = 250_000  # share of a position that o
 CHUNK_BYTES_MAX: constant(uint256) = 8_192
 CHUNK_TXS_MAX: constant(uint256) = 256
 CHUNK_LEAVES_MAX: constant(uint256) = 160
-CHUNK_WORK_MAX: constant(uint256) = 4_100_000
-CHUNK_PROOF_MAX: constant(uint256) = 100_000
+CHUNK_WORK_MAX: constant(uint256) = 4_290_000
+CHUNK_PROOF_MAX: constant(uint256) = 99_700
 MESSAGE_BYTES_MAX: constant(uint256) = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: constant(uint256) = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
-WORK_BYTE: constant(uint256) = 300
-WORK_TX: constant(uint256) = 12_000
-WORK_SIGNATURE: constant(uint256) = 16_000
-WORK_DECODE: constant(uint256) = 3_500  # reading and hashing one action, whatever its signature is worth
+WORK_BYTE: constant(uint256) = 200
+WORK_TX: constant(uint256) = 9_000
+WORK_SIGNATURE: constant(uint256) = 12_000
+WORK_DECODE: constant(uint256) = 2_700  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: constant(uint256) = 32_000
-WORK_STEP: constant(uint256) = 68_000
+WORK_PLACE: constant(uint256) = 11_000  # more of it for an order than for any other action
+WORK_STEP: constant(uint256) = 70_000
 WORK_TERM: constant(uint256) = 5_500  # one position in one margin check
-WORK_PRICE: constant(uint256) = 50_000  # one market of an OraclePrice, two quotes looked at included
+WORK_PRICE: constant(uint256) = 56_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: constant(uint256) = 15_000
 WORK_LEAF: constant(uint256) = 4_000
 

@@ -810,6 +810,18 @@ def set_price_state(market: uint256, prices: types.PriceState):
 
 
 @internal
+def get_jump_price(market: uint256) -> uint256:
+    """@return a median that must hold before it is believed, ticks; 0 = none."""
+    return (trie.get_word(self._market(market), 5) >> 48) & M32
+
+
+@internal
+def get_expiry(market: uint256) -> uint256:
+    """@return when a dated future expires, ms; 0 = perpetual."""
+    return trie.get_word(self._market(market), 6) & M48
+
+
+@internal
 def get_reduced(market: uint256) -> (uint256, uint256):
     """@return a block's number, and the lots that predictive reductions have closed in it."""
     word: uint256 = trie.get_word(self._market(market), 7)

@@ -241,7 +241,7 @@ def actions_room(count: uint256, places: uint256, markets: uint256) -> (uint256,
     leaves: uint256 = 1 + count + 2 * markets
     proof: uint256 = PROOF_ACCOUNT + count * params.PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * (2 * WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
+        work += places * (params.WORK_PLACE + WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * params.PROOF_VISIT + MATCH_PROOF + 2 * markets * params.PROOF_ORDER
     return work, leaves, proof
@@ -254,6 +254,8 @@ def act(account: uint256, listed: DynArray[types.Action, params.ACTIONS_MAX]):
     status: uint256 = 0
     for action: types.Action in listed:
         state.spend_work(params.WORK_ACTION)
+        if action.op == types.PLACE:
+            state.spend_work(params.WORK_PLACE)
         status, steps = parts.perform(account, action, steps)
 
 
@@ -269,7 +271,7 @@ def resume(start: uint256, position: uint256, forced: bool) -> (uint256, uint256
         start,
         pos,
         forced,
-        MATCH_WORK + params.WORK_ACTION + WORK_HEALTH + 4 * params.WORK_LEAF,
+        MATCH_WORK + params.WORK_ACTION + 4 * params.WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 3 * params.PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
@@ -404,7 +406,7 @@ def liquidate(start: uint256, position: uint256, forced: bool) -> (uint256, uint
         start,
         pos,
         forced,
-        MATCH_WORK + params.WORK_ACTION + 6 * WORK_HEALTH + 4 * params.WORK_LEAF,
+        MATCH_WORK + params.WORK_ACTION + 3 * WORK_HEALTH + 4 * params.WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 2 * params.PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
@@ -451,7 +453,7 @@ def trigger_fire(start: uint256, position: uint256, forced: bool) -> (uint256, u
         start,
         pos,
         forced,
-        MATCH_WORK + params.WORK_ACTION + 2 * WORK_HEALTH + 5 * params.WORK_LEAF,
+        MATCH_WORK + params.WORK_ACTION + params.WORK_STEP + WORK_HEALTH + 5 * params.WORK_LEAF,
         MATCH_LEAVES + 5,
         MATCH_PROOF + PROOF_ACCOUNT + 3 * params.PROOF_ORDER + 2 * params.PROOF_VISIT + PROOF_MARKET + PROOF_BOARD,
     ):

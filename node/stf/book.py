@@ -98,7 +98,7 @@ def closed(market: int, board: Board) -> Status:
         return Status.OK
     if effective == HALTED:
         return Status.MARKET_HALTED
-    expiry = state.get_market(market).expiry
+    expiry = state.get_expiry(market)
     if effective == SETTLING or (expiry != 0 and expiry <= state.get_time()):
         return Status.MARKET_EXPIRED
     return Status.OK

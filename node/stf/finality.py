@@ -69,17 +69,17 @@ def level_of(tau: int, tau_reduce: int, tau_halt: int, level: int) -> int:
 
 def addon(board: Board) -> int:
     """What the un-anchored time adds to the rate of initial margin, ppm."""
-    return _capped(board, state.get_sqrt_tau())
+    return rate(board, state.get_sqrt_tau())
 
 
 def haircut(board: Board) -> int:
     """Share of notional that a stale market's position takes off equity, by the age of its mark, ppm."""
     if board.risk == 0 or state.get_time() <= board.mark_time:
         return 0
-    return _capped(board, root_down((state.get_time() - board.mark_time) * 1_000))
+    return rate(board, root_down((state.get_time() - board.mark_time) * 1_000))
 
 
-def _capped(board: Board, root: int) -> int:
+def rate(board: Board, root: int) -> int:
     """Risk times a root of time, rounded up, in ppm, at most the market's cap."""
     return min(board.addon_cap, div_up(board.risk * root, RISK_UNIT))
 
@@ -93,16 +93,17 @@ def market_status(market: int, board: Board) -> int:
     """
     if board.status == NO_SUCH_MARKET:
         return NO_SUCH_MARKET
-    level = state.get_level()
-    if board.status == HALTED or level == LEVEL_HALT:
+    expiry = state.get_expiry(market)
+    expired = expiry != 0 and state.get_time() >= expiry
+    return least_status(board.status, state.get_level(), expired or state.get_jump_price(market) != 0)
+
+
+def least_status(status: int, level: int, curbed: bool) -> int:
+    """A market's own status, worsened by the chain's level, and by whatever curbs it to reducing."""
+    if status == HALTED or level == LEVEL_HALT:
         return HALTED
-    if board.status == SETTLING:
+    if status == SETTLING:
         return SETTLING
-    if board.status == REDUCE_ONLY or level == LEVEL_REDUCE:
-        return REDUCE_ONLY
-    if state.get_price_state(market).jump_price != 0:
-        return REDUCE_ONLY
-    expiry = state.get_market(market).expiry
-    if expiry != 0 and state.get_time() >= expiry:
+    if status == REDUCE_ONLY or level == LEVEL_REDUCE or curbed:
         return REDUCE_ONLY
     return OPEN

@@ -59,20 +59,21 @@ LIQUIDATION_SLICE_PPM: Final = 250_000  # share of a position that one Liquidate
 CHUNK_BYTES_MAX: Final = 8_192
 CHUNK_TXS_MAX: Final = 256
 CHUNK_LEAVES_MAX: Final = 160
-CHUNK_WORK_MAX: Final = 4_100_000
-CHUNK_PROOF_MAX: Final = 100_000
+CHUNK_WORK_MAX: Final = 4_290_000
+CHUNK_PROOF_MAX: Final = 99_700
 MESSAGE_BYTES_MAX: Final = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: Final = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
-WORK_BYTE: Final = 300
-WORK_TX: Final = 12_000
-WORK_SIGNATURE: Final = 16_000
-WORK_DECODE: Final = 3_500  # reading and hashing one action, whatever its signature is worth
+WORK_BYTE: Final = 200
+WORK_TX: Final = 9_000
+WORK_SIGNATURE: Final = 12_000
+WORK_DECODE: Final = 2_700  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: Final = 32_000
-WORK_STEP: Final = 68_000
+WORK_PLACE: Final = 11_000  # more of it for an order than for any other action
+WORK_STEP: Final = 70_000
 WORK_TERM: Final = 5_500  # one position in one margin check
-WORK_PRICE: Final = 50_000  # one market of an OraclePrice, two quotes looked at included
+WORK_PRICE: Final = 56_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: Final = 15_000
 WORK_LEAF: Final = 4_000
 

@@ -759,6 +759,16 @@ def set_price_state(market: int, prices: PriceState) -> None:
     _write_market(market).prices = copy(prices)
 
 
+def get_jump_price(market: int) -> int:
+    """A median that must hold before it is believed, ticks; 0 = none."""
+    return _market(market).prices.jump_price
+
+
+def get_expiry(market: int) -> int:
+    """When a dated future expires, ms; 0 = perpetual."""
+    return _market(market).config.expiry
+
+
 def get_reduced(market: int) -> tuple[int, int]:
     """Number of a block, and the lots that predictive reductions have closed in it."""
     return _market(market).reduced

@@ -38,6 +38,7 @@ from node.stf.params import (
     WORK_DECODE,
     WORK_LEAF,
     WORK_MESSAGE,
+    WORK_PLACE,
     WORK_PRICE,
     WORK_SIGNATURE,
     WORK_STEP,
@@ -240,7 +241,7 @@ def actions_room(count: int, places: int, markets: int) -> tuple[int, int, int]:
     leaves = 1 + count + 2 * markets
     proof = PROOF_ACCOUNT + count * PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * (2 * WORK_HEALTH + WORK_LEAF) + MATCH_WORK
+        work += places * (WORK_PLACE + WORK_HEALTH + WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * PROOF_VISIT + MATCH_PROOF + 2 * markets * PROOF_ORDER
     return work, leaves, proof
@@ -258,6 +259,7 @@ def act(account: int, listed: list[Action]) -> None:
 def perform(account: int, action: Action, steps: int) -> tuple[Status, int]:
     """One action of an authorized list. Returns its status and the match steps left."""
     if action.op == PLACE:
+        state.spend_work(WORK_PLACE)
         return orders.place(account, action, steps)
     status = Status.BAD_MESSAGE
     if action.op == CANCEL:
@@ -284,7 +286,7 @@ def resume(start: int, pos: int, forced: bool) -> tuple[Status, int]:
         start,
         pos,
         forced,
-        MATCH_WORK + WORK_ACTION + WORK_HEALTH + 4 * WORK_LEAF,
+        MATCH_WORK + WORK_ACTION + 4 * WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 3 * PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
@@ -388,7 +390,7 @@ def liquidate(start: int, pos: int, forced: bool) -> tuple[Status, int]:
         start,
         pos,
         forced,
-        MATCH_WORK + WORK_ACTION + 6 * WORK_HEALTH + 4 * WORK_LEAF,
+        MATCH_WORK + WORK_ACTION + 3 * WORK_HEALTH + 4 * WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 2 * PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
@@ -426,7 +428,7 @@ def trigger_fire(start: int, pos: int, forced: bool) -> tuple[Status, int]:
         start,
         pos,
         forced,
-        MATCH_WORK + WORK_ACTION + 2 * WORK_HEALTH + 5 * WORK_LEAF,
+        MATCH_WORK + WORK_ACTION + WORK_STEP + WORK_HEALTH + 5 * WORK_LEAF,
         MATCH_LEAVES + 5,
         MATCH_PROOF + PROOF_ACCOUNT + 3 * PROOF_ORDER + 2 * PROOF_VISIT + PROOF_MARKET + PROOF_BOARD,
     ):

@@ -17,7 +17,7 @@ from node.stf.engine import Engine, genesis_leaves
 from node.stf.params import OPEN_ORDERS_MAX, REST_FEE
 from node.stf.types import GTC, IOC, OPTIONS, POST_ONLY, Action, Position, Receipt, Status
 from tests.differential.chunks import DifferentialWorld
-from tests.differential.harness import Court
+from tests.differential.harness import shared_court
 from tests.stf.world import DOMAIN, LeafStore, World, cancel_all, limit
 
 USD = 1_000_000
@@ -39,7 +39,7 @@ class Crowd:
                 stale_ms=10**9, oi_cap=5_000,
             )
             self.world.configure_risk(
-                market, near_band=pick((0, 10_000)), z=300, sigma_floor=pick((0, 50_000)), addon_cap=50_000,
+                market, near_band=pick((0, 10_000)), z=300, sigma_floor=pick((0, 50_000, 400_000)), addon_cap=20_000,
                 reduce_cap=pick((0, 100_000)),
             )
         self.world.configure_chain(
@@ -156,7 +156,7 @@ def test_the_sequencers_live_rows_give_the_same_chunks_as_copies(seed: int) -> N
 
 def test_the_contract_agrees_about_hostile_histories() -> None:
     """Liquidations at every price, turned positions, lists and continuations, each chunk in both languages."""
-    crowd = Crowd(9, DifferentialWorld(Court()))
+    crowd = Crowd(26, DifferentialWorld(shared_court()))
     for _ in range(14):
         crowd.move()
         for _ in range(16):

@@ -9,6 +9,7 @@ from node.stf.engine import Engine
 from node.stf.trie import MemoryTrie
 from node.stf.types import Receipt, Status
 from tests.differential.harness import Case, Court, Verdict
+from tests.stf.model import Model
 from tests.stf.world import World
 
 INVALID = "INVALID"
@@ -16,6 +17,8 @@ INVALID = "INVALID"
 
 class DifferentialWorld(World):
     """``cut`` compares; ``seen`` counts the names of all statuses, and INVALID, that the compared chunks had.
+
+    ``model`` audits every transaction; its events are the rungs of the ladder that happened.
 
     Takes the court over: the inbox of one that is shared begins empty again, so worlds live one after the other.
     """
@@ -27,14 +30,10 @@ class DifferentialWorld(World):
         self.trie = MemoryTrie(self.store.leaves)
         self.verdicts: list[Verdict] = []
         self.seen: Counter[str] = Counter()
+        self.model = Model(self)
 
     def new_engine(self) -> Engine:
         return Engine(self.store, self.court.domain, self.message_at, strict=True)
-
-    @property
-    def open_bytes(self) -> bytes:
-        """The chunk under construction."""
-        return bytes(self._open)
 
     def cut(self) -> None:
         """End the open chunk and compare it; the state after it must be the one that the contract found."""

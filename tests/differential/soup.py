@@ -34,7 +34,6 @@ from node.stf.types import (
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
 from tests.stf import messages, orders
-from tests.stf.model import Model
 from tests.stf.world import address, cancel, cancel_all, configure_market, limit, message, private_key, sign
 
 MARKETS = {
@@ -67,8 +66,9 @@ class Soup:
     def __init__(self, court: Court, seed: int) -> None:
         self.rnd = random.Random(seed)
         self.world = DifferentialWorld(court)
-        self.model = Model(self.world)
-        self.markets = self.rnd.sample(list(MARKETS), 3)  # where this history happens
+        self.model = self.world.model
+        # where this history happens
+        self.markets = [*self.rnd.sample((0, 1, 2, 9), 2), self.rnd.choice((0, 1, 2, 9, DATED))]
         self.prices = dict.fromkeys(self.markets, START_PRICE)
         self.trading_keys: dict[tuple[int, int], PrivateKey] = {}
         self.transactions: list[bytes] = []  # of the open chunk
@@ -215,7 +215,8 @@ class Soup:
         if kind == 7:
             return self.amend_some(market)
         if kind == 8:
-            return orders.cancel_at(rnd.choice((0, 0, self.world.time + 3_000, self.world.time + 60_000, 1, 2**48)))
+            now = self.world.time
+            return orders.cancel_at(rnd.choice((0, 0, 0, 0, now + 3_000, now + 60_000, 1, 2**48)))
         return orders.options(rnd.randrange(4) and 1)
 
     def amend_some(self, market: int) -> Action:
@@ -570,7 +571,7 @@ class Soup:
         world.block(world.l1_time * 1000)
         for market, parameters in MARKETS.items():
             world.create_market(market, **parameters)
-        self.expiry = world.time + self.rnd.choice((60_000, 150_000, 600_000))
+        self.expiry = world.time + self.rnd.choice((100_000, 600_000))
         for market, risk in RISK.items():
             assert world.configure_risk(market, **risk).status == Status.OK
         assert world.configure_risk(DATED, **RISK[DATED], expiry=self.expiry).status == Status.OK

@@ -9,8 +9,9 @@ from statistics import NormalDist
 import pytest
 
 from node.rpc.methods.reader import Reader
-from node.rpc.methods.risk import account_risk, break_probability
-from node.rpc.methods.shapes import RiskInfo
+from node.rpc.methods.risk import account_risk, break_probability, prices_info, status_now
+from node.rpc.methods.shapes import PricesInfo, RiskInfo
+from node.stf.types import OPEN, REDUCE_ONLY
 from tests.stf.world import World, buy, sell
 
 
@@ -72,3 +73,37 @@ def test_an_account_without_positions_cannot_break() -> None:
     world = World()
     account = world.deposit("idle", 1_000_000)
     assert ask(world, account).probability == 0.0
+
+
+def test_markets_say_how_their_mark_comes_about() -> None:
+    world = World()
+    world.create_market()
+    world.configure_risk(0, sigma_floor=100_000, z=300, addon_cap=200_000, jump_limit=50_000, jump_hold=10_000,
+                         basis_window=60_000, basis_cap=10_000, spread_max=10_000)
+    world.configure_chain(anchor_interval=60_000, tau_reduce=600_000)
+    maker = world.deposit("maker", 50_000_000_000)
+    world.price({0: 100_000})
+    world.actions(maker, buy(0, 100_090, 100, 1), sell(0, 100_110, 100, 2))
+    world.block(30_000)
+    world.price({0: 100_000})
+    reader = Reader(world.engine)
+
+    def look() -> tuple[int, PricesInfo]:
+        row = reader.market(0)
+        assert row is not None
+        return status_now(reader, reader.board(0), row), prices_info(reader, reader.board(0), row)
+
+    status, found = look()
+    assert (status, found.index, found.jump_price, found.sigma_ppb) == (OPEN, 100_000, 0, 100_000)
+    assert found.basis == pytest.approx(100 * 30 / 90, abs=1)
+    assert found.funding_bps_8h == pytest.approx(found.basis / 10)
+    tau_s = (world.time - world.engine.globals.last_anchor + 60_000) / 1_000
+    assert found.addon_ppm == pytest.approx(300 * sqrt(tau_s), abs=2)
+    world.price({0: 90_000})
+    status, found = look()
+    assert (status, found.index, found.jump_price) == (REDUCE_ONLY, 100_000, 90_000)
+    world.block(20_000)
+    world.price({0: 90_000})
+    assert look()[0] == OPEN
+    world.block(600_000)
+    assert look()[0] == REDUCE_ONLY, "un-anchored for too long"

@@ -21,6 +21,7 @@ from node.stf.types import (
     Receipt,
     Status,
 )
+from tests.differential.chunks import DifferentialWorld
 from tests.scenarios import units
 from tests.scenarios.reader import Row
 from tests.scenarios.units import LOTS, TICK_VALUE, TICKS, USD
@@ -41,7 +42,7 @@ class Stage:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.model = Model(world)
+        self.model = world.model if isinstance(world, DifferentialWorld) else Model(world)
         self.accounts: dict[str, int] = {}
         self.markets: dict[str, int] = {}
         self.base: dict[str, dict[str, object]] = {}

@@ -386,6 +386,46 @@ def test_insurance_goes_negative_when_only_insurance_is_opposite(world: World) -
     world.cut()
 
 
+def test_the_last_lot_against_insurance_does_not_pay_for_everybody(world: World) -> None:
+    """Insurance holds 999 of 1,000 lots of the other side and no money; a debt is made in another market."""
+    open_market(world, 1)
+    bear, maker = world.deposit("bear", 400 * USD), world.deposit("maker", 10**6 * USD)
+    long, last = world.deposit("long", 10_000 * USD), world.deposit("last", 10_000 * USD)
+    trade(world, maker, bear, 999)
+    world.price({0: 660_000})
+    world.donate(0, 999 * 60_000 * 10 - 400 * USD)
+    assert liquidate(world, bear) == Status.OK
+    assert (insurance(world).size, insurance(world).cash) == (-999, 0)
+    trade(world, long, maker, 999, price=660_000)
+    trade(world, long, last, 1, price=660_000)
+    trade(world, long, maker, 25_000, 1)
+    world.price({1: 520_000})
+    debt = -equity(world, long)
+    assert debt == 10_000 * USD
+    share = -(-debt * 6_600 // (6_600 + 130_000))
+    assert liquidate(world, long) == Status.OK
+    assert 10_000 * USD - equity(world, last) == -(-share // 1_000), "one part in a thousand"
+    assert insurance(world).cash == -(-share // 1_000) - share
+    world.cut()
+
+
+def test_nobody_pays_more_for_a_lot_than_it_is_worth(world: World) -> None:
+    """A short in a market of low margins loses many times its own: this market's share is beyond all reason."""
+    open_market(world, 1, mm=(5_000, 500_000), im=(10_000, 1_000_000))
+    poor, rich = world.deposit("poor", 40_000 * USD), world.deposit("rich", 10**7 * USD)
+    trade(world, poor, rich, 1_000)
+    trade(world, rich, poor, 100_000, 1)
+    world.price({1: 60_000_000})
+    before = equity(world, rich)
+    assert liquidate(world, poor) == Status.OK
+    assert board(world).loss_short == MARK * 10
+    assert before - equity(world, rich) == 6_000 * USD
+    assert insurance(world).cash < -10_000 * USD
+    assert liquidate(world, poor, 1) == Status.OK
+    assert equity(world, poor) == 0
+    world.cut()
+
+
 def test_debt_is_shared_by_the_markets_maintenance(world: World) -> None:
     open_market(world, 1, mm=(50_000, 500_000), im=(100_000, 1_000_000))
     poor, rich = world.deposit("poor", 700 * USD), world.deposit("rich", 100_000 * USD)

@@ -10,7 +10,10 @@ import pytest
 from node.stf import oracle, state
 from node.stf.params import EXPOSURE_MAX, FUNDING_UNIT, PPM, PRICE_MAX, U64_MAX
 from node.stf.types import HALTED, ORDER_REDUCE_ONLY, SETTLING, Order
+from tests.conftest import PROFILE
 from tests.stf.prices import START, Prices
+
+SEEDS = 1_000 if PROFILE == "long" else 25
 
 EDGES = {  # parameter: values that it takes
     "z": (0, 1, 300, 65_535), "sigma_floor": (0, 1_000, 2**32 - 1), "vol_sample_ms": (0, 1_000, 2**32 - 1),
@@ -113,7 +116,7 @@ class History:
             assert board.mark >= 1
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_histories_agree(seed: int) -> None:
     history = History(seed)
     for _ in range(250):

@@ -36,6 +36,7 @@ NUMBERS |= {
     "set_sqrt_tau": 61, "set_level": 62, "set_outflow": 63,
     "set_outflow_limit": 65, "set_account_flags": 67, "set_cancel_at": 68, "set_buffer": 69,
     "add_side_lots": 71, "add_loss": 72, "set_reduced": 73, "set_twap": 75, "get_next": 77, "get_resting": 78,
+    "get_jump_price": 79, "get_expiry": 80,
 }
 CALLS = NUMBERS | RECORDS
 READ_BACK = {  # setters after which the mock returns what the getter says
@@ -228,7 +229,7 @@ class Chunks:
         name = rng.choice(("get_next_seq", "take_seq", "add_open_interest", "add_insurance", "get_publisher_count",
                            "get_market", "set_market", "get_pending", "set_pending", "get_publisher", "set_publisher",
                            "get_insurance", "set_insurance", "get_price_state", "set_price_state", "add_side_lots",
-                           "add_loss", "set_reduced", "set_twap"))
+                           "add_loss", "set_reduced", "set_twap", "get_jump_price", "get_expiry"))
         if name == "add_open_interest":
             self.call(name, market, number(rng, 64) - state.get_open_interest(market))
         elif name == "add_insurance":

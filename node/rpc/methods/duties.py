@@ -31,13 +31,15 @@ SIDES: Final = (0, 1, TRIGGER_FALL, TRIGGER_RISE)
 
 
 class AccountDuty(msgspec.Struct):
-    """``rung``: debt, hard, threatened, buffered, recovered or settle; ``markets``: where to act, the dearest first."""
+    """``rung``: debt, hard, threatened, buffered, recovered or settle; ``markets``: where to act, the dearest first;
+    ``pressure``: how much of the order flow is against its positions, ppm, signed (``flow``)."""
 
     account: int
     rung: str
     markets: list[int]
     equity: int
     maintenance: int
+    pressure: int = 0
 
 
 class MarketDuty(msgspec.Struct):

@@ -13,7 +13,7 @@ from node.stf import margin, oracle, quotes, state
 from node.stf.engine import Engine
 from node.stf.params import BOARD_MARKETS, MARKETS_MAX, PRICE_MAX
 from node.stf.state import AccountRow, Ledger, MarketRow
-from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, Board, Order, Terms
+from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, TRIGGER_RISE, Board, Order, Terms
 
 _SEQ_MASK = (1 << 64) - 1
 
@@ -126,13 +126,13 @@ class Reader:
     def orders(
         self, account: int, markets: list[int], visits_max: int = 200_000
     ) -> Iterator[tuple[int, int, int, int, Order]]:
-        """(market, side, price, sequence, order) of an account's resting orders."""
+        """(market, side, price, sequence, order) of an account's resting orders and triggers (sides 2 and 3)."""
         row = self.account(account)
         wanted = {p.market for p in row.positions if p.open_orders} if row is not None else set()
         for market in markets:
             if market not in wanted:
                 continue
-            for side in (0, 1):
+            for side in range(TRIGGER_RISE + 1):
                 for price, seq, order in islice(self.side(market, side), visits_max):
                     if order.account == account:
                         yield market, side, price, seq, order

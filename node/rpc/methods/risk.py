@@ -17,8 +17,10 @@ from typing import Final
 
 from node.rpc.methods import shapes
 from node.rpc.methods.reader import Reader
-from node.stf.state import AccountRow
-from node.stf.types import Market, PriceState
+from node.stf import finality
+from node.stf.oracle import BASIS_UNIT
+from node.stf.state import AccountRow, MarketRow
+from node.stf.types import Board, Market, PriceState
 
 FORMULA: Final = "2*Phi(-(equity - maintenance) / (sum of |notional|*sigma * sqrt(tau)))"
 SOURCE: Final = "reflection principle of Brownian motion (Bachelier 1900, Levy 1939); correlation one between markets"
@@ -61,3 +63,21 @@ def break_probability(cushion: int, deviation: float) -> float:
     if deviation <= 0:
         return 0.0
     return erfc(cushion / deviation / sqrt(2))
+
+
+def status_now(reader: Reader, board: Board, row: MarketRow) -> int:
+    """What trading a market allows at this state's L2 time."""
+    g = reader.ledger.g
+    expired = row.config.expiry != 0 and g.time >= row.config.expiry
+    return finality.least_status(board.status, g.level, expired or row.prices.jump_price != 0)
+
+
+def prices_info(reader: Reader, board: Board, row: MarketRow) -> shapes.PricesInfo:
+    """How a market's mark comes about."""
+    prices, config = row.prices, row.config
+    ticks = prices.basis / BASIS_UNIT
+    perpetual = config.expiry == 0 and prices.index != 0
+    return shapes.PricesInfo(
+        index=prices.index, basis=ticks, funding_bps_8h=ticks / prices.index * 10_000 if perpetual else 0.0,
+        funding=board.funding, sigma_ppb=sigma_ppb(prices, config),
+        addon_ppm=finality.rate(board, reader.ledger.g.sqrt_tau), jump_price=prices.jump_price, expiry=config.expiry)

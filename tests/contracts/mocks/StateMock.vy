@@ -198,6 +198,10 @@ def _engine(call: Call) -> (uint256, uint256):
         result, second = state.get_next(a, b, c, call.args[3])
     elif call.name == 78:
         result = state.get_resting()
+    elif call.name == 79:
+        result = state.get_jump_price(a)
+    elif call.name == 80:
+        result = state.get_expiry(a)
     else:
         raise
     return result, second
