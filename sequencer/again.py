@@ -3,14 +3,19 @@
 L1 took back a message that blocks had consumed, so their outcomes change. Their order need not, and must not: whoever
 promised positions answers with a bond for what stands there. So every transaction beyond the surviving batch, our own
 Blocks, Inboxes and Continues included, is executed again in its place, before anything new is taken. An Inbox consumes
-whatever message is next now; it waits until L1 has one, because without it L1 and we would see different things.
+whatever message is next now. If L1 has none any more it finds none, and the batch must end before anything consumes a
+message again: whoever derives that batch would hand a later message to the earlier Inbox. ``boundary`` is that block.
+
+Times in a transaction are relative to L2 time, which a message that is gone had lifted: then its signature does not
+verify where it stands. Nobody's order is lost for that: it is submitted again, as a new transaction behind all of them.
 
 What is to be repeated is on disk before the chain goes back, and until the log has it again: a crash between loses
-nothing. Record: position:8 of the first, then size:4 and bytes of each.
+nothing. Record: position:8 of the first, then time:8, size:4 and bytes of each.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,29 +23,41 @@ import structlog
 
 from node.derive.chain import Chain
 from node.errors import Critical
-from node.stf.encoding import INBOX_TX
+from node.stf import encoding
+from node.stf.types import ACTIONS, ORACLE_PRICE, SET_KEY, WITHDRAW, Status
+from sequencer.admission import NoRoom, Refused
 from sequencer.builder import Builder
+from sequencer.requests import decode_request
 
 log = structlog.get_logger("sequencer")
 
+SIGNED_KINDS: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY, ORACLE_PRICE))
+# what a transaction is refused for when its times were read from another L2 time than it was written for
+MISREAD: Final = frozenset((Status.BAD_SIGNATURE, Status.NO_KEY, Status.NO_PUBLISHER, Status.BAD_TIME))
 _FACT: Final = "sequencer/again"
+_BOUNDARY: Final = "sequencer/boundary"
 
 
 @dataclass(slots=True)
 class Undone:
-    """What a reset undid: transactions from position ``first`` on, and the L2 time that was reached, ms."""
+    """What a reset undid: transactions from position ``first`` on, the L2 time of each, and the one reached, ms."""
 
     first: int = 0
     transactions: list[bytes] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
     time: int = 0
 
 
 def collect(chain: Chain, target: int, pending: Undone) -> Undone:
     """What stands beyond block ``target``, and what an earlier reset undid and nobody has repeated yet."""
-    undone = Undone(position_after(chain, target), [], max(chain.head.time, pending.time))
+    undone = Undone(position_after(chain, target), time=max(chain.head.time, pending.time))
     for number in range(target + 1, chain.head.number + 1):
-        undone.transactions += [stored.data for stored in chain.transactions(number)]
-    undone.transactions += remaining(pending, undone.first + len(undone.transactions))
+        stored = chain.transactions(number)
+        undone.transactions += [each.data for each in stored]
+        undone.times += [each.receipt.time for each in stored]
+    waiting = remaining(pending, undone.first + len(undone.transactions))
+    undone.transactions += waiting
+    undone.times += pending.times[len(pending.times) - len(waiting) :]
     return undone
 
 
@@ -54,7 +71,8 @@ def remaining(undone: Undone, position: int) -> list[bytes]:
 
 def save(chain: Chain, undone: Undone) -> None:
     """Make it durable."""
-    parts = [len(data).to_bytes(4, "big") + data for data in undone.transactions]
+    pairs = zip(undone.times, undone.transactions, strict=True)
+    parts = [time.to_bytes(8, "big") + len(data).to_bytes(4, "big") + data for time, data in pairs]
     chain.put_fact(_FACT, undone.first.to_bytes(8, "big") + b"".join(parts), sync=True)
 
 
@@ -66,8 +84,9 @@ def load(chain: Chain) -> Undone:
     undone = Undone(int.from_bytes(record[:8], "big"))
     at = 8
     while at < len(record):
-        end = at + 4 + int.from_bytes(record[at : at + 4], "big")
-        undone.transactions.append(record[at + 4 : end])
+        end = at + 12 + int.from_bytes(record[at + 8 : at + 12], "big")
+        undone.times.append(int.from_bytes(record[at : at + 8], "big"))
+        undone.transactions.append(record[at + 12 : end])
         at = end
     return undone
 
@@ -77,20 +96,42 @@ def forget(chain: Chain) -> None:
     chain.put_fact(_FACT, b"", sync=True)
 
 
-def messages_needed(undone: Undone, builder: Builder) -> int:
-    """How many messages L1 must have before the repetition can begin."""
-    waiting = remaining(undone, builder.position)
-    return builder.cursor + sum(data == INBOX_TX for data in waiting)
-
-
 def repeat(undone: Undone, builder: Builder) -> int:
-    """Execute them at their positions; returns how many. Nothing else may have been executed since the reset."""
+    """Execute them at their positions; returns how many. Nothing else may have been executed since the reset, and no
+    message may be offered meanwhile."""
     waiting = remaining(undone, builder.position)
     first = builder.position
-    builder.repeat(waiting)
+    receipts = builder.repeat(waiting)
     assert builder.position == first + len(waiting), "every transaction takes one position"
-    log.warning("order_repeated", first_position=first, transactions=len(waiting))
+    idle = sum(receipt.status == Status.NO_MESSAGE for receipt in receipts)
+    if idle:
+        number = builder.chain.head.number
+        builder.chain.put_fact(_BOUNDARY, number.to_bytes(8, "big"), sync=True)
+    times = undone.times[len(undone.times) - len(waiting) :]
+    kept = _submit_anew(builder, [
+        (data, time) for data, time, receipt in zip(waiting, times, receipts, strict=True)
+        if receipt.kind in SIGNED_KINDS and receipt.status in MISREAD])
+    log.warning("order_repeated", first_position=first, transactions=len(waiting), without_message=idle, anew=kept)
     return len(waiting)
+
+
+def _submit_anew(builder: Builder, lost: list[tuple[bytes, int]]) -> int:
+    """Include what no longer says what its signer signed, written for the present; returns how many went in."""
+    included = 0
+    for data, time in lost:
+        builder.engine.bind()
+        request = decode_request(data, time)
+        signature = request.signature
+        signer = encoding.recover_now(request.digest(), *signature) if signature else 0
+        with suppress(Refused, NoRoom):
+            builder.submit(request, signer)
+            included += 1
+    return included
+
+
+def boundary(chain: Chain) -> int:
+    """The block at which a batch that begins before or with it must end at the latest; 0 if there is none."""
+    return int.from_bytes(chain.fact(_BOUNDARY) or b"", "big")
 
 
 def position_after(chain: Chain, block: int) -> int:

@@ -41,7 +41,7 @@ from node.stf import encoding
 from node.stf.commitments import header_hash
 from node.storage.kv import KV, open_kv
 from node.transport import Bound
-from sequencer.again import Undone, collect, forget, load, messages_needed, repeat, save
+from sequencer.again import Undone, collect, forget, load, repeat, save
 from sequencer.anchoring import Anchor
 from sequencer.builder import Limits
 from sequencer.catch_up import catch_up
@@ -56,7 +56,6 @@ GWEI: Final = 10**9
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 FINAL_PER_LOOK: Final = 256
-REPEAT_WAIT_S: Final = 600.0
 
 
 async def run(
@@ -262,21 +261,14 @@ class Service:
         log.info("promise_key_bound", signer="0x" + signer.hex(), operator="0x" + poster.hex())
 
     async def _repeat(self, feed: Feed, core: Core) -> None:
-        """After a reset, before anything new: what was promised, in its place. Waits for the messages that it consumes;
-        raises Critical when L1 does not bring them back, since promising anything else would cost the bond."""
+        """After a reset, before anything new: what was promised, in its place, on the messages that L1 has now."""
         if not self.again.transactions:
             return
-        needed = messages_needed(self.again, core.builder)
-        with trio.move_on_after(REPEAT_WAIT_S) as scope:
-            while core.builder.next_message < needed:
-                with suppress(Temporary):
-                    await feed.poll()
-                await trio.sleep(self.config.l1.poll_ms / 1_000)
-        if scope.cancelled_caught:
-            gone = needed - core.builder.next_message
-            raise Critical(
-                f"L1 took {gone} consumed messages back and shows no others: the promised order cannot be repeated. "
-                "Start again when the inbox has grown, or leave the seat, at a tenth of the bond, and take it anew")
+        feed.caught_up = False
+        while not feed.caught_up:
+            with suppress(Temporary):
+                await feed.poll()
+            await trio.sleep(self.config.l1.poll_ms / 1_000)
         repeat(self.again, core.builder)
         await core.committer.commit()
         forget(core.chain)

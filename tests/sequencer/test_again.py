@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from node.config import BatcherConfig
 from node.derive.chain import Chain
 from node.errors import Critical
 from node.stf.types import Status
-from sequencer.again import Undone, collect, forget, load, messages_needed, remaining, repeat, save
+from sequencer.again import Undone, boundary, collect, forget, load, remaining, repeat, save
+from sequencer.batcher import new_record, plan_batch
 from sequencer.builder import MESSAGE, TX
 from tests.sequencer.world import Desk
-from tests.stf.world import buy, message, sell
+from tests.stf.world import address, buy, message, private_key, sell
 
 
 def trading() -> Desk:
@@ -56,8 +58,8 @@ def test_the_same_bytes_stand_at_the_same_positions() -> None:
     before = order(desk.chain, 2)
     root = desk.chain.head.state_root
     undone = go_back(desk, 1)
-    desk.inbox[-1] = message(2, b"\x02\x00", desk.now // 1_000)
-    assert messages_needed(undone, desk.builder) == len(desk.inbox)
+    payload = bytes(4) + address(private_key("carol")).to_bytes(20, "big") + (10**9).to_bytes(8, "big")
+    desk.inbox[-1] = message(1, payload, desk.now // 1_000)
     offer(desk)
     desk.now += 60_000
     assert repeat(undone, desk.builder) == len(before)
@@ -67,6 +69,31 @@ def test_the_same_bytes_stand_at_the_same_positions() -> None:
     assert load(desk.chain).transactions == []
     desk.now += 1
     assert desk.act(1, sell(0, 600_200, 5)).receipt.status == Status.OK
+
+
+def test_a_message_that_is_gone_for_good_ends_the_batch_there() -> None:
+    """The Inbox finds nothing. The next message comes in another batch: deriving would hand it to that Inbox."""
+    desk = trading()
+    before = order(desk.chain, 2)
+    undone = go_back(desk, 1)
+    desk.inbox.pop()
+    offer(desk)
+    repeat(undone, desk.builder)
+    assert order(desk.chain, 2) == before
+    repeated = desk.chain.head.number
+    assert boundary(desk.chain) == repeated and desk.chain.head.cursor == len(desk.inbox)
+    desk.now += 300
+    desk.inbox.append(message(2, b"\x02\x00", desk.now // 1_000))
+    offer(desk)
+    desk.builder.tick()
+    desk.builder.seal()
+    assert desk.chain.head.cursor == len(desk.inbox)
+    config = BatcherConfig(post_ms=10**9)
+    first = plan_batch(desk.chain, config, now_ms=desk.now, l1_time_ms=desk.now + 10_000)
+    assert first is not None and first.due and (first.first, first.last) == (1, repeated)
+    desk.chain.put_batch(new_record(desk.chain, first))
+    following = plan_batch(desk.chain, config, now_ms=desk.now, l1_time_ms=desk.now + 10_000)
+    assert following is not None and following.first == repeated + 1
 
 
 def test_the_same_inbox_gives_the_same_state() -> None:
@@ -120,7 +147,7 @@ def test_a_second_reset_before_the_repetition_loses_nothing() -> None:
 
 def test_another_runs_record_is_refused() -> None:
     with pytest.raises(Critical, match="start at position 9, the chain ends at 4"):
-        remaining(Undone(9, [b"\x02\x00"]), 4)
+        remaining(Undone(9, [b"\x02\x00"], [0]), 4)
     assert remaining(Undone(), 4) == []
 
 
