@@ -213,10 +213,11 @@ def visit(
     taker: types.Pending = order_in
     side: uint256 = 1 - taker.side
     order: types.Order = state.get_order(market, side, price, seq)
-    dead: bool = quotes.is_dead(order.account, market, order, seq, side)
+    index: uint256 = state.find_position(order.account, market)
+    position: types.Position = state.get_position(order.account, index)
+    dead: bool = quotes.is_dead_beside(position, order, seq, side)
     if dead or order.account == taker.account:
         return self.meet(market, taker, health, order, price, seq, dead)
-    position: types.Position = state.get_position(order.account, state.find_position(order.account, market))
     lots: uint256 = self.fillable(taker.lots, order, position)
     board: types.Board = state.get_board(market)
     config: types.Market = state.get_market(market)
@@ -238,7 +239,7 @@ def visit(
     if not affordable:
         self.remove(market, side, price, seq, order, False)
         return taker, health, types.OK
-    self.trade(market, taker, order, seq, board, config, lots, price, taken, paid, made, earned)
+    self.trade(market, taker, order, index, seq, board, config, lots, price, taken, paid, made, earned)
     taker.lots -= lots
     return taker, after, types.OK
 
@@ -436,6 +437,7 @@ def trade(
     market: uint256,
     taker: types.Pending,
     order: types.Order,
+    index: uint256,
     seq: uint256,
     board: types.Board,
     config: types.Market,
@@ -449,6 +451,7 @@ def trade(
     """
     @notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral. An order
             that is filled gives the fee back that it held.
+    @param index the maker's slot
     """
     taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(config, taker.tif))
     maker_fee: int256 = self.fee(lots, price, board.tick_value, config.maker_fee)
@@ -461,9 +464,12 @@ def trade(
         made.open_orders -= 1
         state.add_open_orders(order.account, -1)
         back = convert(params.REST_FEE, int256)
-    longs: int256 = self.apply_fill(market, order.account, side, lots, made, earned + back)
+    longs: int256 = self.apply_fill(market, order.account, index, side, lots, made, earned + back)
     shorts: int256 = longs - self.signed(side, lots)
-    taken_longs: int256 = self.apply_fill(market, taker.account, taker.side, lots, taken, paid)
+    own: uint256 = types.NO_INDEX
+    if taker.account != INSURANCE:
+        own = state.find_position(taker.account, market)
+    taken_longs: int256 = self.apply_fill(market, taker.account, own, taker.side, lots, taken, paid)
     state.add_open_interest(market, longs + taken_longs)
     if taker.account != INSURANCE:
         longs += taken_longs
@@ -473,12 +479,18 @@ def trade(
     state.add_fees(taker_fee + maker_fee - back)
     state.set_order(market, side, price, seq, left)
     if made.size == 0:
-        accounts.release_position(order.account, state.find_position(order.account, market))
+        accounts.release_position(order.account, index)
 
 
 @internal
 def apply_fill(
-    market: uint256, account: uint256, side: uint256, lots: uint256, position: types.Position, change: int256
+    market: uint256,
+    account: uint256,
+    index: uint256,
+    side: uint256,
+    lots: uint256,
+    position: types.Position,
+    change: int256,
 ) -> int256:
     """@notice Writes one side of a fill. @return the change of its long lots."""
     if account == INSURANCE:
@@ -487,7 +499,7 @@ def apply_fill(
             market, types.Insurance(cash=cash, size=position.size, cost=position.cost, funding=position.funding)
         )
     else:
-        state.set_position(account, state.find_position(account, market), position)
+        state.set_position(account, index, position)
         state.add_collateral(account, change)
     return max(0, position.size) - max(0, position.size - self.signed(side, lots))
 

@@ -261,9 +261,24 @@ def read_action(pos: uint256) -> (types.Action, uint256):
             word <<= size << 3
     if timed:
         action.expiry = self._time_at(fields[unsafe_sub(count, 1)])
-    if op != types.CANCEL_AT:
-        action.market = fields[0]
-        action.side = (head >> 4) & 1
+    action = self._filled(action, head, fields)
+    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX:
+        return action, BAD
+    if action.limit > params.PRICE_MAX or action.expiry > params.U64_MAX:
+        return action, BAD
+    return action, next
+
+
+@pure
+@internal
+def _filled(read: types.Action, head: uint256, fields: uint256[6]) -> types.Action:
+    """@return an action with its numbers in their places."""
+    action: types.Action = read
+    op: uint256 = action.op
+    if op == types.CANCEL_AT:
+        return action
+    action.market = fields[0]
+    action.side = (head >> 4) & 1
     if op == types.PLACE:
         action.price = fields[1]
         action.lots = fields[2]
@@ -273,17 +288,13 @@ def read_action(pos: uint256) -> (types.Action, uint256):
         action.limit = fields[2]
         action.lots = fields[3]
         action.client_id = fields[4]
-    elif op != types.CANCEL_AT:
+    else:
         action.side |= (head >> 2) & types.TRIGGER_FALL  # bit 3, which only a cancel may have
         action.client_id = fields[1]
         action.price = fields[2]
         action.seq = fields[3]
         action.lots = fields[4]
-    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX:
-        return action, BAD
-    if action.limit > params.PRICE_MAX or action.expiry > params.U64_MAX:
-        return action, BAD
-    return action, next
+    return action
 
 
 @view

@@ -92,11 +92,11 @@ def plan(
     """@return what a visit to one resting order will fill (0: it will go), a status, and the makers with this one moved on."""
     makers: DynArray[Planned, params.FOK_DEPTH_MAX] = met
     order: types.Order = state.get_order(market, side, price, seq)
-    if quotes.is_dead(order.account, market, order, seq, side):
+    stored: types.Position = state.get_position(order.account, state.find_position(order.account, market))
+    if quotes.is_dead_beside(stored, order, seq, side):
         return 0, types.OK, makers
     if order.account == taker.account:
         return 0, types.OK if taker.self_trade == types.CANCEL_RESTING else types.SELF_TRADE, makers
-    stored: types.Position = state.get_position(order.account, state.find_position(order.account, market))
     planned: Planned = Planned(account=order.account, position=stored, change=0)
     at: uint256 = len(makers)
     for i: uint256 in range(len(makers), bound=params.FOK_DEPTH_MAX):

@@ -136,7 +136,9 @@ def believe(price: uint256, old_prices: types.PriceState, config: types.Market) 
     """@return the index that a median leads to, 0 while it must still hold; and what the market remembers of it."""
     prices: types.PriceState = old_prices
     limit: uint256 = config.jump_limit
-    if not self.is_beyond(price, prices.index, limit) and not self.is_beyond(price, prices.sample_price, limit):
+    # a limit that was lowered under what has been believed since the sample makes no jump of it
+    drifts: bool = self.is_beyond(price, prices.sample_price, limit) and not self.is_beyond(prices.index, prices.sample_price, limit)
+    if not drifts and not self.is_beyond(price, prices.index, limit):
         prices.jump_price = 0
         return price, prices
     rises: bool = price > prices.index

@@ -123,7 +123,7 @@ def open_order(account: uint256, index: uint256, action: types.Action) -> (types
         return self.open_reducing(account, index, position, action)
     health: types.Terms = empty(types.Terms)
     same: uint256 = position.buy_lots if action.side == types.BUY else position.sell_lots
-    falls: bool = accounts.falls(position.size, book.signed(action.side, action.lots + same))
+    falls: bool = accounts.falls(position.size, book.signed(action.side, action.lots + same + position.reduce_lots))
     if not falls and finality.market_status(action.market, board) != types.OPEN:
         return health, types.MARKET_REDUCE_ONLY
     notional: uint256 = action.price * action.lots * board.tick_value
@@ -147,13 +147,23 @@ def open_order(account: uint256, index: uint256, action: types.Action) -> (types
 def open_reducing(
     account: uint256, index: uint256, before: types.Position, action: types.Action
 ) -> (types.Terms, uint256):
-    """@notice Counts a reduce-only order as open, if it and those that rest already are no larger than the position."""
+    """
+    @notice Counts a reduce-only order as open, if it and those that rest already are no larger than the position. Plain
+            orders of its side that could then open instead of close need margin.
+    """
     position: types.Position = before
-    position.reduce_lots += action.lots
-    if not accounts.falls(position.size, book.signed(action.side, position.reduce_lots)):
+    same: uint256 = position.buy_lots if action.side == types.BUY else position.sell_lots
+    lots: uint256 = action.lots + position.reduce_lots
+    if not accounts.falls(position.size, book.signed(action.side, lots)):
         return empty(types.Terms), types.REDUCE_ONLY_SIZE
+    position.reduce_lots = lots
     state.set_position(account, index, position)
-    return margin.health(account), types.OK
+    health: types.Terms = margin.health(account)
+    if health.equity >= health.initial or accounts.falls(position.size, book.signed(action.side, lots + same)):
+        return health, types.OK
+    position.reduce_lots = lots - action.lots
+    state.set_position(account, index, position)
+    return health, types.INSUFFICIENT_MARGIN
 
 
 # --- orders that rest -------------------------------------------------------------------------------------------------
@@ -275,7 +285,8 @@ def place_trigger(account: uint256, action: types.Action) -> uint256:
 def fire(market: uint256, direction: uint256) -> uint256:
     """
     @notice Executes the first trigger of a direction, if the mark has reached its price: immediately or not at all, no worse
-            than its own limit and the market's band, and for no more than the position. A dead one is just removed.
+            than its own limit and the market's band, and for no more than the position. A dead one is just removed. Plain
+            orders of the account here go if they could then open what they were to close, and it lacks the margin.
     """
     board: types.Board = state.get_board(market)
     if board.status == types.NO_SUCH_MARKET:
@@ -304,7 +315,13 @@ def fire(market: uint256, direction: uint256) -> uint256:
     position: types.Position = state.get_position(order.account, index)
     position.reduce_lots += taker.lots
     state.set_position(order.account, index, position)
-    return parts.run(market, taker, margin.health(order.account), params.MATCH_STEPS)[0]
+    health: types.Terms = margin.health(order.account)
+    same: uint256 = position.buy_lots if taker.side == types.BUY else position.sell_lots
+    falls: bool = accounts.falls(position.size, book.signed(taker.side, position.reduce_lots + same))
+    if health.equity < health.initial and not falls:
+        accounts.kill_orders(order.account, market, False)
+        health = margin.health(order.account)
+    return parts.run(market, taker, health, params.MATCH_STEPS)[0]
 
 
 @internal

@@ -34,14 +34,12 @@ PROOF_PRICE: constant(uint256) = (  # two quotes looked at
 )
 # worst case of one margin check, in work
 WORK_HEALTH: constant(uint256) = params.WORK_TERM * (params.POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and a margin check; the order where it stops; every board; the
-# taker's margin check
-MATCH_WORK: constant(uint256) = (
-    params.MATCH_STEPS * (params.WORK_STEP + WORK_HEALTH + 2 * params.WORK_LEAF) + 5 * params.WORK_LEAF + WORK_HEALTH
-)
-MATCH_PROOF: constant(uint256) = (
-    params.MATCH_STEPS * (params.PROOF_VISIT + PROOF_ACCOUNT) + params.PROOF_VISIT + 4 * PROOF_BOARD
-)
+# a visit: an order, its account, a margin check
+VISIT_WORK: constant(uint256) = params.WORK_STEP + WORK_HEALTH + 2 * params.WORK_LEAF
+VISIT_PROOF: constant(uint256) = params.PROOF_VISIT + PROOF_ACCOUNT
+# a match: up to 16 visits; the order it ends at; every board; the taker's margin check
+MATCH_WORK: constant(uint256) = params.MATCH_STEPS * VISIT_WORK + 5 * params.WORK_LEAF + WORK_HEALTH
+MATCH_PROOF: constant(uint256) = params.MATCH_STEPS * VISIT_PROOF + params.PROOF_VISIT + 4 * PROOF_BOARD
 MATCH_LEAVES: constant(uint256) = 2 * params.MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
 FORCED_WORK: constant(uint256) = 3_200_000
@@ -208,7 +206,7 @@ def actions(start: uint256, position: uint256, forced: bool) -> (uint256, uint25
     signer: uint256 = encoding.recover(encoding.actions_digest(account, slot, nonce, expiry, listed), r, vs)
     status: uint256 = parts.authorize(account, slot, signer, nonce, expiry)
     if status == types.OK:
-        self.act(account, listed)
+        self.act(account, listed, self.match_steps(places))
     return status, pos
 
 
@@ -244,13 +242,24 @@ def actions_room(count: uint256, places: uint256, markets: uint256) -> (uint256,
         work += places * (params.WORK_PLACE + WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * params.PROOF_VISIT + MATCH_PROOF + 2 * markets * params.PROOF_ORDER
+        fewer: uint256 = params.MATCH_STEPS - self.match_steps(places)
+        work -= fewer * VISIT_WORK
+        leaves -= fewer * 2
+        proof -= fewer * VISIT_PROOF
     return work, leaves, proof
 
 
+@pure
 @internal
-def act(account: uint256, listed: DynArray[types.Action, params.ACTIONS_MAX]):
-    """@notice Executes an authorized list. Its orders share one allowance of match steps."""
-    steps: uint256 = params.MATCH_STEPS
+def match_steps(places: uint256) -> uint256:
+    """@return match steps that a list with these many orders has in all."""
+    return min(params.MATCH_STEPS, params.ORDERS_AND_STEPS - places)
+
+
+@internal
+def act(account: uint256, listed: DynArray[types.Action, params.ACTIONS_MAX], allowance: uint256):
+    """@notice Executes an authorized list. Its orders share an allowance of match steps."""
+    steps: uint256 = allowance
     status: uint256 = 0
     for action: types.Action in listed:
         state.spend_work(params.WORK_ACTION)

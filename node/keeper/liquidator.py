@@ -23,8 +23,8 @@ from node.sdk.errors import AnchorlineError, ConnectionLost
 
 log = structlog.get_logger("liquidator")
 
-ACCOUNTS_MAX: Final = 10_000  # looked at in one round; the next one goes on after them
-PAGE: Final = 500
+ACCOUNTS_MAX: Final = 5_000  # looked at in one round; the next one goes on after them
+PAGE: Final = 100  # so few that a sequencer answers in a few milliseconds
 TASKS_MAX: Final = 256  # transactions sent in one round
 COVERAGE_STEP: Final = 50_000  # ppm of maintenance
 POKE_S: Final = 4.0

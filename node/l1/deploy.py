@@ -2,7 +2,8 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-verifier, exodus and promise court, which name it, markets before their publishers, `open` last.
+verifier, exodus and promise court, which name it, markets before what needs them (risk parameters, publishers), `open`
+last.
 """
 
 from __future__ import annotations
@@ -61,12 +62,12 @@ class _Run:
         await self._together([
             partial(self._create, "FraudVerifier", verifier_args),
             *[partial(self._create, name, args) for name, args in self._courts()]])
-        markets, publishers = plan.messages()
+        markets, later = plan.messages()
         await self._together([
             partial(self._call, "set_verifier", self._created["FraudVerifier"]),
             partial(self._call, "set_courts", self._created["Exodus"], self._created["PromiseCourt"]),
             *self._admin("market", markets)])
-        await self._together(self._admin("publisher", publishers))
+        await self._together(self._admin("setting", later))
         await self._call("open")
         return await self._record(params.genesis_root)
 

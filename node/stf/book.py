@@ -210,10 +210,11 @@ def visit(market: int, taker: Pending, health: Terms, price: int, seq: int) -> t
     """
     side = 1 - taker.side
     order = state.get_order(market, side, price, seq)
-    dead = quotes.is_dead(order.account, market, order, seq, side)
+    index = state.find_position(order.account, market)
+    position = state.get_position(order.account, index)
+    dead = quotes.is_dead_beside(position, order, seq, side)
     if dead or order.account == taker.account:
         return meet(market, taker, health, order, price, seq, dead)
-    position = state.get_position(order.account, state.find_position(order.account, market))
     lots = fillable(taker.lots, order, position)
     board = state.get_board(market)
     config = state.get_market(market)
@@ -226,7 +227,7 @@ def visit(market: int, taker: Pending, health: Terms, price: int, seq: int) -> t
     if not affordable:
         remove(market, side, price, seq, order, False)
         return taker, health, Status.OK
-    trade(market, taker, order, seq, board, config, lots, price, taken, paid, made, earned)
+    trade(market, taker, order, index, seq, board, config, lots, price, taken, paid, made, earned)
     taker.lots -= lots
     return taker, after, Status.OK
 
@@ -370,6 +371,7 @@ def trade(
     market: int,
     taker: Pending,
     order: Order,
+    index: int,
     seq: int,
     board: Board,
     config: Market,
@@ -382,7 +384,7 @@ def trade(
 ) -> None:
     """Execute a checked fill between the taker and a resting order: their positions and changes of collateral.
 
-    An order that is filled gives the fee back that it held.
+    ``index`` is the maker's slot. An order that is filled gives the fee back that it held.
     """
     taker_fee = fee(lots, price, board.tick_value, taker_rate(config, taker.tif))
     maker_fee = fee(lots, price, board.tick_value, config.maker_fee)
@@ -405,9 +407,12 @@ def trade(
         made.open_orders -= 1
         state.add_open_orders(order.account, -1)
         back = REST_FEE
-    longs = apply_fill(market, order.account, side, lots, made, earned + back)
+    longs = apply_fill(market, order.account, index, side, lots, made, earned + back)
     shorts = longs - signed(side, lots)
-    taken_longs = apply_fill(market, taker.account, taker.side, lots, taken, paid)
+    own = NO_INDEX
+    if taker.account != INSURANCE:
+        own = state.find_position(taker.account, market)
+    taken_longs = apply_fill(market, taker.account, own, taker.side, lots, taken, paid)
     state.add_open_interest(market, longs + taken_longs)
     if taker.account != INSURANCE:
         longs += taken_longs
@@ -418,16 +423,16 @@ def trade(
     state.note_fill(note)
     state.set_order(market, side, price, seq, order)
     if made.size == 0:
-        accounts.release_position(order.account, state.find_position(order.account, market))
+        accounts.release_position(order.account, index)
 
 
-def apply_fill(market: int, account: int, side: int, lots: int, position: Position, change: int) -> int:
+def apply_fill(market: int, account: int, index: int, side: int, lots: int, position: Position, change: int) -> int:
     """Write one side of a fill; returns the change of its long lots."""
     if account == INSURANCE:
         cash = state.get_insurance(market).cash + change
         state.set_insurance(market, Insurance(cash, position.size, position.cost, position.funding))
     else:
-        state.set_position(account, state.find_position(account, market), position)
+        state.set_position(account, index, position)
         state.add_collateral(account, change)
     return max(0, position.size) - max(0, position.size - signed(side, lots))
 

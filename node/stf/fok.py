@@ -78,11 +78,11 @@ def plan(
     ``ppm`` is the maker's fee.
     """
     order = state.get_order(market, side, price, seq)
-    if quotes.is_dead(order.account, market, order, seq, side):
+    stored = state.get_position(order.account, state.find_position(order.account, market))
+    if quotes.is_dead_beside(stored, order, seq, side):
         return 0, Status.OK
     if order.account == taker.account:
         return 0, Status.OK if taker.self_trade == CANCEL_RESTING else Status.SELF_TRADE
-    stored = state.get_position(order.account, state.find_position(order.account, market))
     planned = Planned(order.account, copy(stored), 0)
     at = len(makers)
     for i in range(len(makers)):

@@ -11,11 +11,12 @@
               2 market:2 slot:1 address:20
               3 market:2 near_band:4 z:2 sigma_floor:4 addon_cap:4 vol_sample_ms:4 vol_window:4 basis_cap:4
                 spread_max:4 basis_window:4 jump_limit:4 jump_hold:4 reduce_cap:4 expiry:8
-              4 anchor_interval:4 tau_reduce:4 tau_halt:4 buffer_ms:4 refill:2 horizon_ms:4 closeout:4 outflow_limit:8
+              4 anchor_interval:4 tau_reduce:4 tau_halt:4 buffer_ms:4 refill:2 horizon_ms:4 closeout:4
+                outflow_limit:8
               5 market:2 amount:8                (from fees to the market's insurance)
 
-A message that breaks a bound is refused whole. A market that has expired cannot be configured: its next series is another
-market.
+A message that breaks a bound is refused whole. A market that has expired cannot be configured: its next series is
+another market.
 """
 
 from dataclasses import replace

@@ -134,7 +134,9 @@ def reprice(market: int, board: Board, prices: PriceState, config: Market) -> tu
 def believe(price: int, prices: PriceState, config: Market) -> tuple[int, PriceState]:
     """The index that a median leads to, 0 while it must still hold; and what the market remembers of it."""
     limit = config.jump_limit
-    if not is_beyond(price, prices.index, limit) and not is_beyond(price, prices.sample_price, limit):
+    # a limit that was lowered under what has been believed since the sample makes no jump of it
+    drifts = is_beyond(price, prices.sample_price, limit) and not is_beyond(prices.index, prices.sample_price, limit)
+    if not drifts and not is_beyond(price, prices.index, limit):
         prices.jump_price = 0
         return price, prices
     rises = price > prices.index

@@ -135,7 +135,7 @@ def open_order(account: int, index: int, action: Action) -> tuple[Terms, Status]
         return open_reducing(account, index, position, action)
     health = Terms()
     same = position.buy_lots if action.side == BUY else position.sell_lots
-    falls = accounts.falls(position.size, book.signed(action.side, action.lots + same))
+    falls = accounts.falls(position.size, book.signed(action.side, action.lots + same + position.reduce_lots))
     if not falls and finality.market_status(action.market, board) != OPEN:
         return health, Status.MARKET_REDUCE_ONLY
     notional = action.price * action.lots * board.tick_value
@@ -154,13 +154,23 @@ def open_order(account: int, index: int, action: Action) -> tuple[Terms, Status]
 
 
 def open_reducing(account: int, index: int, position: Position, action: Action) -> tuple[Terms, Status]:
-    """Count a reduce-only order as open, if it and those that rest already are no larger than the position."""
+    """Count a reduce-only order as open, if it and those that rest already are no larger than the position.
+
+    It needs no margin of its own. But once it has filled, plain orders of its side may open what they now only close:
+    if they could, the account must have the margin for that.
+    """
+    same = position.buy_lots if action.side == BUY else position.sell_lots
     lots = action.lots + position.reduce_lots
     if not accounts.falls(position.size, book.signed(action.side, lots)):
         return Terms(), Status.REDUCE_ONLY_SIZE
     position.reduce_lots = lots
     state.set_position(account, index, position)
-    return margin.health(account), Status.OK
+    health = margin.health(account)
+    if health.equity >= health.initial or accounts.falls(position.size, book.signed(action.side, lots + same)):
+        return health, Status.OK
+    position.reduce_lots = lots - action.lots
+    state.set_position(account, index, position)
+    return health, Status.INSUFFICIENT_MARGIN
 
 
 # --- orders that rest -------------------------------------------------------------------------------------------------
@@ -266,7 +276,11 @@ def place_trigger(account: int, action: Action) -> Status:
 
 def fire(market: int, direction: int) -> Status:
     """Execute the first trigger of a direction, if the mark has reached its price: immediately or not at all, no worse
-    than its own limit and the market's band, and for no more than the position. A dead one is just removed."""
+    than its own limit and the market's band, and for no more than the position. A dead one is just removed.
+
+    Plain orders of the account in this market go if they could then open what they were placed to close, and it lacks
+    the margin for that.
+    """
     board = state.get_board(market)
     if board.status == NO_SUCH_MARKET:
         return Status.NO_MARKET
@@ -292,7 +306,13 @@ def fire(market: int, direction: int) -> Status:
     position = state.get_position(order.account, index)
     position.reduce_lots += taker.lots
     state.set_position(order.account, index, position)
-    status, _left = book.run(market, taker, margin.health(order.account), MATCH_STEPS)
+    health = margin.health(order.account)
+    same = position.buy_lots if taker.side == BUY else position.sell_lots
+    falls = accounts.falls(position.size, book.signed(taker.side, position.reduce_lots + same))
+    if health.equity < health.initial and not falls:
+        accounts.kill_orders(order.account, market, False)
+        health = margin.health(order.account)
+    status, _left = book.run(market, taker, health, MATCH_STEPS)
     return status
 
 

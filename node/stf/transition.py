@@ -22,6 +22,7 @@ from node.stf.params import (
     MARKET_WORDS,
     MATCH_STEPS,
     MESSAGE_BYTES_MAX,
+    ORDERS_AND_STEPS,
     POSITION_WORDS,
     POSITIONS_MAX,
     PROOF_BASE,
@@ -77,13 +78,15 @@ INVALID_ROOT: Final = b"\xff" * 32
 PROOF_ACCOUNT: Final = PROOF_DENSE + PROOF_WORD * (1 + KEY_WORDS * KEYS_MAX + POSITION_WORDS * POSITIONS_MAX)
 PROOF_MARKET: Final = PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + PUBLISHERS_MAX)
 PROOF_BOARD: Final = PROOF_DENSE + PROOF_WORD * 24
-PROOF_PRICE: Final = PROOF_MARKET + PROOF_BOARD + 2 * (PROOF_ORDER + PROOF_VISIT + PROOF_ACCOUNT)  # two quotes looked at
+PROOF_PRICE: Final = PROOF_MARKET + PROOF_BOARD + 2 * (PROOF_ORDER + PROOF_VISIT + PROOF_ACCOUNT)  # with two quotes
 # worst case of one margin check, in work
 WORK_HEALTH: Final = WORK_TERM * (POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and one margin check; the order it ends at; every board
-# taker's margin check
-MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + WORK_HEALTH + 2 * WORK_LEAF) + 5 * WORK_LEAF + WORK_HEALTH
-MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + PROOF_VISIT + 4 * PROOF_BOARD
+# a visit: an order, its account, a margin check
+VISIT_WORK: Final = WORK_STEP + WORK_HEALTH + 2 * WORK_LEAF
+VISIT_PROOF: Final = PROOF_VISIT + PROOF_ACCOUNT
+# a match: up to 16 visits; the order it ends at; every board; the taker's margin check
+MATCH_WORK: Final = MATCH_STEPS * VISIT_WORK + 5 * WORK_LEAF + WORK_HEALTH
+MATCH_PROOF: Final = MATCH_STEPS * VISIT_PROOF + PROOF_VISIT + 4 * PROOF_BOARD
 MATCH_LEAVES: Final = 2 * MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
 FORCED_WORK: Final = 3_200_000
@@ -217,7 +220,7 @@ def actions(start: int, pos: int, forced: bool) -> tuple[Status, int]:
     signer = encoding.recover(encoding.actions_digest(account, slot, nonce, expiry, listed), r, vs)
     status = accounts.authorize(account, slot, signer, nonce, expiry)
     if status == Status.OK:
-        act(account, listed)
+        act(account, listed, match_steps(places))
     return status, pos
 
 
@@ -244,12 +247,21 @@ def actions_room(count: int, places: int, markets: int) -> tuple[int, int, int]:
         work += places * (WORK_PLACE + WORK_HEALTH + WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * PROOF_VISIT + MATCH_PROOF + 2 * markets * PROOF_ORDER
+        fewer = MATCH_STEPS - match_steps(places)
+        work -= fewer * VISIT_WORK
+        leaves -= fewer * 2
+        proof -= fewer * VISIT_PROOF
     return work, leaves, proof
 
 
-def act(account: int, listed: list[Action]) -> None:
-    """Execute an authorized list. Its orders share one allowance of match steps; each action has its own status."""
-    steps = MATCH_STEPS
+def match_steps(places: int) -> int:
+    """Match steps that a list with these many orders has in all."""
+    return min(MATCH_STEPS, ORDERS_AND_STEPS - places)
+
+
+def act(account: int, listed: list[Action], allowance: int) -> None:
+    """Execute an authorized list. Its orders share an allowance of match steps; each action has its own status."""
+    steps = allowance
     for action in listed:
         state.spend_work(WORK_ACTION)
         status, steps = perform(account, action, steps)

@@ -10,6 +10,7 @@ from node.stf.trie import MemoryTrie
 from node.stf.types import Receipt, Status
 from tests.differential.harness import Case, Court, Verdict
 from tests.stf.model import Model
+from tests.stf.resting import check_resting
 from tests.stf.world import World
 
 INVALID = "INVALID"
@@ -37,6 +38,7 @@ class DifferentialWorld(World):
 
     def cut(self) -> None:
         """End the open chunk and compare it; the state after it must be the one that the contract found."""
+        check_resting(self)
         verdict = self.judge(self.open_bytes)
         assert not verdict.invalid, verdict.outcome.reason
         super().cut()

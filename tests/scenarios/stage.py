@@ -26,6 +26,7 @@ from tests.scenarios import units
 from tests.scenarios.reader import Row
 from tests.scenarios.units import LOTS, TICK_VALUE, TICKS, USD
 from tests.stf.model import Model
+from tests.stf.resting import check_resting
 from tests.stf.world import World
 
 OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
@@ -65,6 +66,7 @@ class Stage:
             assert found == wanted, f"answered {', '.join(found)}, not {expected}"
         for claim in claims:
             self.hold(claim)
+        check_resting(self.world)
 
     def statuses(self) -> list[str]:
         """One name for each action of a list, else for each transaction of the row."""

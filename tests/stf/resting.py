@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import isqrt
 
 from node.stf import state
 from node.stf.types import ORDER_REDUCE_ONLY
@@ -63,3 +64,49 @@ def count_orders(world: World) -> tuple[Counter, Counter, Counter, Counter]:  # 
                 open_lots[key] += pending.lots
                 notional[key] += pending.lots * pending.price * state.get_board(market).tick_value
     return resting, open_lots, notional, reducing
+
+
+def worst_initial(world: World, account: int) -> tuple[int, int]:
+    """Equity, and the initial margin that the worst run of fills of the account's live orders could ask, by own sums.
+
+    For every market the largest position that its buys or its sells can lead to (reduce-only ones fill first, they only
+    take away what is there), at the mark and the rates with the add-on, and what their limits lose against the mark.
+    """
+    engine = world.engine
+    mark = engine.mark()
+    engine.bind()
+    g = engine.globals
+    tau = max(0, g.time - g.last_anchor + state.get_chain().anchor_interval)
+    equity, asked = state.get_collateral(account), 0
+    _resting, lots, notional, reducing = count_orders(world)
+    for index in range(state.get_position_count(account)):
+        p = state.get_position(account, index)
+        board = state.get_board(p.market)
+        unit, key = board.mark * board.tick_value, (account, p.market)
+        loss = board.loss_long if p.size > 0 else board.loss_short
+        equity += p.size * unit - p.cost - p.size * (board.funding - p.funding)
+        equity -= abs(p.size) * (loss - p.loss) if p.size else 0
+        left = max(0, abs(p.size) - reducing[key]) * (1 if p.size > 0 else -1)
+        ends = [start + step for start in (p.size, left) for step in (lots[(*key, 0)], -lots[(*key, 1)])]
+        worth = max(abs(end) for end in ends) * unit
+        rate = board.im_base if not board.impact else min(board.im_cap, board.im_base + worth // board.impact)
+        rate += min(board.addon_cap, -(-board.risk * isqrt(tau * 1_000) // 10**8))
+        asked += -(-worth * min(10**6, rate) // 10**6)
+        asked += max(0, notional[(*key, 0)] - lots[(*key, 0)] * unit)
+        asked += max(0, lots[(*key, 1)] * unit - notional[(*key, 1)])
+    engine.retract(mark)
+    return equity, asked
+
+
+def opens(world: World, account: int) -> bool:
+    """Whether some of the account's open orders could make a position of its larger, or turn it over."""
+    engine = world.engine
+    mark = engine.mark()
+    engine.bind()
+    found = False
+    for index in range(state.get_position_count(account)):
+        p = state.get_position(account, index)
+        grows, falls = (p.buy_lots, p.sell_lots) if p.size >= 0 else (p.sell_lots, p.buy_lots)
+        found = found or grows > 0 or falls > abs(p.size)
+    engine.retract(mark)
+    return found

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from node.stf import encoding
+from node.stf.params import REST_FEE
 from node.stf.state import book_key
 from node.stf.types import ADMIN, BUY, FOK, GTC, IOC, POST_ONLY, SELL, Receipt, Status
 from tests.conftest import PROFILE
 from tests.stf import messages
 from tests.stf.model import Model
 from tests.stf.orders import amend, cancel_at, options, place_of, trigger
-from tests.stf.resting import check_resting
+from tests.stf.resting import check_resting, opens, worst_initial
 from tests.stf.world import World, address, cancel, cancel_all, configure_market, limit, private_key
 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
@@ -68,11 +69,31 @@ class Venue(RuleBasedStateMachine):
 
     def act(self, account: int, *listed: object) -> Receipt:
         """Send actions, and the Continues that they ask for."""
-        receipt = self.world.actions(account, *listed)  # type: ignore[arg-type]
+        sizes = dict(self.model.sizes)
+        before = {a: worst_initial(self.world, a) for a in range(1, self.world.engine.globals.next_account)}
+        receipts = [self.world.actions(account, *listed)]  # type: ignore[arg-type]
         for market in self.mark:
             while self.world.engine.ledger.markets[market].pending.lots:  # type: ignore[union-attr]
-                self.world.run(encoding.write_continue(market))
-        return receipt
+                receipts.append(self.world.run(encoding.write_continue(market)))
+        for a, (equity, asked) in before.items():
+            if equity >= asked:
+                self.stays_covered(a, sizes, receipts, len(listed))
+        return receipts[0]
+
+    def stays_covered(self, account: int, sizes: dict[tuple[int, int], int], receipts: list[Receipt], n: int) -> None:
+        """An account whose equity covers its worst fills still does after orders, but for fees.
+
+        Not one that reduced: a fill that reduces must leave no smaller share of maintenance, which is another measure;
+        nor one that has nothing but reducing orders, which need no margin whatever their price.
+        """
+        fell = any(abs(self.model.sizes[(account, m)]) < abs(sizes.get((account, m), 0)) for m in self.mark)
+        if fell or not opens(self.world, account):
+            return
+        fees = n * REST_FEE
+        for fill in (fill for receipt in receipts for fill in receipt.fills):
+            fees += fill.taker_fee * (fill.taker == account) + fill.maker_fee * (fill.maker == account)
+        equity, asked = worst_initial(self.world, account)
+        assert equity + fees >= asked, f"account {account} was covered and now has {equity} for {asked}"
 
     def price_at(self, market: int, offset: int) -> int:
         return max(1, self.mark[market] + offset * self.mark[market] // 2000)
@@ -180,6 +201,17 @@ class Venue(RuleBasedStateMachine):
     @rule(account=ACCOUNTS, ahead=st.sampled_from((0, 0, 4_000, 100_000)))
     def switch(self, account: int, ahead: int) -> None:
         self.act(account, cancel_at(self.world.time + ahead if ahead else 0))
+
+    @rule(account=ACCOUNTS, market=MARKETS, first=st.booleans())
+    def overdo(self, account: int, market: int, first: bool) -> None:
+        """Turn a position over by a plain order, and close it by a reduce-only one too: both may fill."""
+        size = self.model.sizes[(account, market)]
+        side = SELL if size > 0 else BUY
+        price = self.price_at(market, 2 if side else -2)
+        closing = limit(market, side, price, abs(size), 1)
+        closing.reduce_only = 1
+        orders = [closing, limit(market, side, price, 2 * abs(size), 2)]
+        self.act(account, *(orders if first else orders[::-1]))
 
     @rule(account=ACCOUNTS, opt_in=st.sampled_from((0, 1, 1, 1)))
     def opt(self, account: int, opt_in: int) -> None:

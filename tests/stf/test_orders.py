@@ -5,7 +5,7 @@ After every transaction money must be conserved and what positions count as open
 
 from __future__ import annotations
 
-from node.stf import encoding, state
+from node.stf import encoding, margin, state
 from node.stf.params import REST_FEE
 from node.stf.types import (
     BUY,
@@ -141,6 +141,43 @@ def test_a_reduce_only_order_that_waits_keeps_its_count_and_goes_on() -> None:
     assert desk.one(desk.bob, buy(0, MARK, 2, 50)) == Status.MARKET_BUSY
     assert desk.run(encoding.write_continue(0)).status == Status.OK
     assert desk.position(desk.alice) == Position()
+
+
+def test_reduce_only_orders_do_not_lend_their_margin_to_plain_ones() -> None:
+    """Else twice what initial margin allows: a reduce-only order takes away the position that covers the plain one."""
+    for first, second in ((Status.OK, Status.INSUFFICIENT_MARGIN), (Status.INSUFFICIENT_MARGIN, Status.OK)):
+        desk = Desk(min_notional=1, impact=0)
+        thin = desk.deposit("thin", 310_000_000)  # initial margin of 1,000 lots at the mark, and little more
+        desk.long(thin, 1_000)
+        plain, reducing = sell(0, MARK + 20, 2_000, 5), reduce_only(SELL, MARK + 10, 1_000, 6)
+        if first == Status.OK:
+            assert desk.do(thin, plain, reducing) == [first, second]
+        else:
+            assert desk.do(thin, reducing, plain) == [second, first]
+            assert desk.one(thin, sell(0, MARK + 20, 1, 7)) == Status.OK, "what the account has margin for"
+        desk.do(desk.bob, buy(0, MARK + 20, 3_000, 7, tif=IOC))
+        desk.engine.bind()
+        health = margin.health(thin)
+        assert health.equity >= health.initial
+
+
+def test_a_stop_that_fires_takes_the_plain_orders_that_would_open_without_margin() -> None:
+    for deposit, left in ((310_000_000, 0), (700_000_000, 2_000)):
+        desk = Desk(min_notional=1, impact=0)
+        thin = desk.deposit("thin", deposit)
+        desk.long(thin, 1_000)
+        assert desk.do(thin, sell(0, MARK + 20, 2_000, 5), trigger(0, SELL, 0, MARK, 1_000, 6)) == [Status.OK] * 2
+        desk.do(desk.maker, buy(0, MARK, 1_000))
+        assert [f.lots for f in fire(desk, 0).fills] == [1_000]
+        assert (desk.position(thin).size, desk.position(thin).sell_lots) == (0, left)
+    desk = Desk(min_notional=1, impact=0)
+    thin = desk.deposit("thin", 310_000_000)
+    desk.long(thin, 1_000)
+    assert desk.do(thin, sell(0, MARK + 20, 400, 5), trigger(0, SELL, 0, MARK - 4_000, 600, 6)) == [Status.OK] * 2
+    desk.price({0: MARK - 4_000})  # below initial margin, but all of it together only closes
+    desk.do(desk.maker, buy(0, MARK - 4_000, 1_000))
+    assert [f.lots for f in fire(desk, 0).fills] == [600]
+    assert (desk.position(thin).size, desk.position(thin).sell_lots) == (400, 400)
 
 
 # --- fill-or-kill -----------------------------------------------------------------------------------------------------

@@ -174,6 +174,16 @@ def test_switching_the_limit_off_lets_a_waiting_price_in() -> None:
         assert world.status() == OPEN
 
 
+def test_lowering_the_limit_makes_no_jump_of_what_is_believed() -> None:
+    with prices(jump_limit=200_000, jump_hold=10_000, **VARIANCE | {"vol_sample_ms": 60_000}) as world:
+        world.all(100_000)
+        world.step(1_000, 110_000)
+        assert (world.mark, world.state.sample_price) == (110_000, 100_000)
+        world.set_config(jump_limit=50_000)
+        assert world.step(1_000, 110_000) == 110_000
+        assert world.status() == OPEN
+
+
 # --- the basis --------------------------------------------------------------------------------------------------------
 
 

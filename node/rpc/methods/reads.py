@@ -194,7 +194,7 @@ class Reads:
             raise fail(ErrorKind.NotFound, f"there is no account {account}: a deposit opens one", param="account")
         return account_risk(reader, account, row, tau_ms, self._node.chain.head.number)
 
-    def duties(self, after: Count = 0, count: Depth = 500) -> DutiesInfo:
+    def duties(self, after: Count = 0, count: Depth = 100) -> DutiesInfo:
         """What the rules would let anybody do now: accounts on the ladder beyond ``after``, what waits in markets."""
         reader = self._reader
         found = find_duties(reader, after, count, self._node.chain.head.number)
