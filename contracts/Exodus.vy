@@ -23,17 +23,23 @@
 @dev A claim of state is verified (witness.verify) before anything follows from it, as in FraudVerifier.
 """
 import batch_header
+from stf import finality
+from stf import funding
 from stf import margin
 from stf import oracle
 from stf import params
+from stf import quotes
 from stf import state
 from stf import trie
 from stf import witness
 
 initializes: trie
 initializes: state[trie := trie]
-initializes: oracle[state := state]
-initializes: margin[state := state, oracle := oracle]
+initializes: finality[state := state]
+initializes: funding[state := state]
+initializes: quotes[state := state]
+initializes: oracle[state := state, funding := funding, quotes := quotes]
+initializes: margin[state := state, oracle := oracle, finality := finality]
 initializes: witness[trie := trie]
 
 
@@ -65,7 +71,6 @@ struct RollupParams:
     l2_chain_id: uint256
     genesis_root: bytes32
     genesis_globals: uint256[6]
-    force_floor_s: uint256
 
 
 struct Tenure:

@@ -1,7 +1,7 @@
 # pragma version 0.4.3
 # pragma optimize codesize
 """
-@title  FraudAccounts: the part of the fraud proof that runs keys, deposits, withdrawals and prices
+@title  FraudAccounts: the part of the fraud proof that runs keys, withdrawals and prices
 @author Anchorline contributors
 @license Apache-2.0
 @notice Runs only by delegatecall from FraudRules, on the leaf table in the caller's transient storage. Called directly it finds an
@@ -11,16 +11,22 @@
 """
 from stf import accounts
 from stf import encoding
+from stf import finality
+from stf import funding
 from stf import margin
 from stf import oracle
+from stf import quotes
 from stf import state
 from stf import trie
 
 initializes: trie
 initializes: state[trie := trie]
 initializes: encoding
-initializes: oracle[state := state]
-initializes: margin[state := state, oracle := oracle]
+initializes: finality[state := state]
+initializes: funding[state := state]
+initializes: quotes[state := state]
+initializes: oracle[state := state, funding := funding, quotes := quotes]
+initializes: margin[state := state, oracle := oracle, finality := finality]
 initializes: accounts[state := state, margin := margin]
 
 
@@ -32,11 +38,6 @@ def authorize(account: uint256, slot: uint256, signer: uint256, nonce: uint256, 
 @external
 def set_key(account: uint256, slot: uint256, key: uint256, expiry: uint256) -> uint256:
     return accounts.set_key(account, slot, key, expiry)
-
-
-@external
-def deposit(account: uint256, owner: uint256, amount: uint256) -> uint256:
-    return accounts.deposit(account, owner, amount)
 
 
 @external

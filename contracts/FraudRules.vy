@@ -11,7 +11,7 @@
      compares them).
 """
 from stf import encoding
-from stf import inbox
+from stf import finality
 from stf import parts
 from stf import state
 from stf import transition
@@ -21,20 +21,21 @@ initializes: trie
 initializes: state[trie := trie]
 initializes: encoding
 initializes: parts
-initializes: inbox[encoding := encoding, state := state, parts := parts]
-initializes: transition[encoding := encoding, state := state, inbox := inbox, parts := parts]
+initializes: finality[state := state]
+initializes: transition[encoding := encoding, state := state, finality := finality, parts := parts]
 
 CHUNK_BYTES_MAX: constant(uint256) = 24_000
 MESSAGES_BYTES_MAX: constant(uint256) = 24_576
 
 
 @deploy
-def __init__(book_part: address, accounts_part: address):
-    """
-    @param book_part the FraudBook to run orders in
-    @param accounts_part the FraudAccounts to run what concerns accounts and prices in
-    """
-    parts.__init__(book_part, accounts_part)
+def __init__(
+    accounts_part: address, orders_part: address, book_part: address, liquidation_part: address, inbox_part: address
+):
+    """@notice The parts to run the rules in: what FraudX is in contracts/stf/parts.vy."""
+    for part: address in [accounts_part, orders_part, book_part, liquidation_part, inbox_part]:
+        assert part.is_contract, "PARTS: not a contract"
+    parts.__init__(accounts_part, orders_part, book_part, empty(address), liquidation_part, inbox_part)
 
 
 @external

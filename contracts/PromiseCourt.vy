@@ -55,7 +55,6 @@ struct RollupParams:
     l2_chain_id: uint256
     genesis_root: bytes32
     genesis_globals: uint256[6]
-    force_floor_s: uint256
 
 
 struct Tenure:
@@ -327,8 +326,11 @@ def _skip(start: uint256) -> uint256:
     number, pos = encoding.read_varint(pos)
     if kind == types.BLOCK or kind == types.RESUME:
         return pos
-    if kind == types.LIQUIDATE:
+    if kind == types.LIQUIDATE or kind == types.SETTLE:
         number, pos = encoding.read_varint(pos)
+        return pos
+    if kind == types.SWEEP or kind == types.TRIGGER_FIRE:
+        number, pos = encoding.read_byte(pos)
         return pos
     assert kind == types.ACTIONS or kind == types.WITHDRAW or kind == types.SET_KEY, "CHUNK: no transaction stands here"
     if kind != types.WITHDRAW:

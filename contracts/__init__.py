@@ -16,6 +16,17 @@ ARTIFACTS_DIR = CONTRACTS_DIR / "artifacts"
 
 Abi = list[dict[str, Any]]
 
+# The parts that FraudVerifier runs the rules in, in order of deployment, each with those whose addresses it is given.
+RULES_PARTS: dict[str, tuple[str, ...]] = {
+    "FraudAccounts": (),
+    "FraudBook": (),
+    "FraudFok": (),
+    "FraudInbox": (),
+    "FraudOrders": ("FraudBook", "FraudFok"),
+    "FraudLiquidation": ("FraudBook",),
+    "FraudRules": ("FraudAccounts", "FraudOrders", "FraudBook", "FraudLiquidation", "FraudInbox"),
+}
+
 
 class ArtifactMissing(LookupError):
     """There is no artifact with this name, or it cannot be read."""

@@ -22,7 +22,7 @@ struct BatchHeader:
     poster: address
 
 
-RULES_VERSION: constant(uint256) = 1
+RULES_VERSION: constant(uint256) = 2
 UINT64_MASK: constant(uint256) = 2**64 - 1
 
 

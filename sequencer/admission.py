@@ -18,7 +18,18 @@ from node.stf.params import (
     WORK_LEAF,
     WORK_TX,
 )
-from node.stf.types import ACTIONS, LIQUIDATE, ORACLE_PRICE, SET_KEY, WITHDRAW, Receipt, Status
+from node.stf.types import (
+    ACTIONS,
+    LIQUIDATE,
+    ORACLE_PRICE,
+    SET_KEY,
+    SETTLE,
+    SWEEP,
+    TRIGGER_FIRE,
+    WITHDRAW,
+    Receipt,
+    Status,
+)
 from sequencer.requests import ActionsRequest
 
 LIST_FITS: Final = 4  # so few actions always fit an empty chunk
@@ -29,11 +40,20 @@ PROOF_SPENT: Final = PROOF_BASE + PROOF_DENSE + GLOBAL_WORDS * PROOF_WORD
 # envelope failures: the transaction has changed nothing
 _ENVELOPE: Final = frozenset(Status(code) for code in range(Status.BAD_SIGNATURE, Status.NONCE_TOO_NEW + 1))
 _SIGNED: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY))
-# a Liquidate that ends with one of these has changed nothing
-_IDLE_LIQUIDATE: Final = frozenset((
+# what anyone may send and that ends with one of these has changed nothing
+_CLOSED: Final = frozenset((
     Status.NO_ACCOUNT, Status.NO_MARKET, Status.MARKET_HALTED, Status.MARKET_BUSY, Status.STALE_PRICE,
-    Status.NO_POSITION, Status.NOT_LIQUIDATABLE,
+    Status.NO_POSITION,
 ))
+_IDLE: Final = {
+    LIQUIDATE: _CLOSED | {Status.NOT_LIQUIDATABLE},
+    SWEEP: frozenset((Status.NO_MARKET, Status.NOTHING_TO_SWEEP)),
+    TRIGGER_FIRE: frozenset((
+        Status.NO_MARKET, Status.MARKET_HALTED, Status.MARKET_EXPIRED, Status.MARKET_BUSY, Status.STALE_PRICE,
+        Status.TRIGGER_NOT_REACHED,
+    )),
+    SETTLE: _CLOSED | {Status.NOT_SETTLING},
+}
 
 
 class Refused(Exception):
@@ -70,4 +90,4 @@ def did_nothing(receipt: Receipt) -> bool:
         return receipt.status in _ENVELOPE
     if receipt.kind == ORACLE_PRICE:
         return all(status != Status.OK for status in receipt.action_statuses)
-    return receipt.kind == LIQUIDATE and receipt.status in _IDLE_LIQUIDATE
+    return receipt.status in _IDLE.get(receipt.kind, ())

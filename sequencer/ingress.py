@@ -22,7 +22,7 @@ from node.rpc.errors import ErrorKind, RpcError, fail, fail_status
 from node.rpc.methods import shapes
 from node.rpc.methods.reads import KIND_NAMES, fill_info
 from node.stf import encoding
-from node.stf.types import PLACE, Status
+from node.stf.types import PLACE, TRIGGER, Status
 from node.transport import Deferred
 from sequencer.builder import Answer, Builder, NoRoom, Refused
 from sequencer.promises import Committer, Kept, promise_info
@@ -152,7 +152,7 @@ class Ingress:
         A policy of this door, not a rule: what L1 forces in may do it, and then the newest order is meant.
         """
         request = item.request
-        if not isinstance(request, ActionsRequest) or not places_orders(request):
+        if not isinstance(request, ActionsRequest) or all(a.op not in (PLACE, TRIGGER) for a in request.actions):
             return None
         index = self._builder.find_duplicate(request, item.signer)
         if index is None:

@@ -1,4 +1,4 @@
-"""Finding a resting order by what its owner calls it, so that a cancel needs to name only a client id.
+"""Finding a resting order or trigger by what its owner calls it, so that a cancel needs to name only a client id.
 
 Follows the leaves of the books: at chunk ends from the chunk's changes, inside the open chunk from its dirty keys (a
 chunk touches few leaves, so that is a short scan). Of orders that share account, market and client id, the newest wins;
@@ -11,7 +11,18 @@ from collections.abc import Mapping, Sequence
 
 from node.stf.params import PRICE_MAX
 from node.stf.state import Ledger, Source, book_key, decode_order, order_key
-from node.stf.types import CANCEL, CANCEL_ALL, PLACE, SELL, Action
+from node.stf.types import (
+    CANCEL,
+    CANCEL_ALL,
+    ORDER_REDUCE_ONLY,
+    PLACE,
+    SELL,
+    TRIGGER,
+    TRIGGER_FALL,
+    Action,
+    Order,
+    Position,
+)
 
 Name = tuple[int, int, int]  # account, market, client id
 Place = tuple[int, int, int]  # side, price, sequence
@@ -62,7 +73,8 @@ class OrderIndex:
 
     def note(self, account: int, actions: Sequence[Action]) -> None:
         """Remember the names of a list that was executed."""
-        self._fresh.update((account, action.market, action.client_id) for action in actions if action.op == PLACE)
+        self._fresh.update(
+            (account, action.market, action.client_id) for action in actions if action.op in (PLACE, TRIGGER))
 
     def blur(self) -> None:
         """Something else was executed that may leave orders in a book: a message, a Continue, a record of the log."""
@@ -84,6 +96,8 @@ class OrderIndex:
             elif action.op == CANCEL:
                 if action.seq == 0 or self.find(ledger, *name) == (action.side, action.price, action.seq):
                     freed.add(name)
+            elif action.op not in (PLACE, TRIGGER):
+                continue
             elif name in given or (not (action.market in swept or name in freed) and self._rests(ledger, name, time)):
                 return index
             else:
@@ -105,9 +119,9 @@ class OrderIndex:
             if value is None:
                 return False
             order = decode_order(value)
-        if order.expiry != 0 and order.expiry < time:
+        if 0 < order.expiry < time or 0 < row.cancel_at <= time:
             return False
-        return any(position.market == name[1] and place[2] >= position.min_seq for position in row.positions)
+        return any(p.market == name[1] and place[2] >= _least_seq(p, order, place[0]) for p in row.positions)
 
     def _put(self, key: bytes, value: bytes) -> None:
         order = decode_order(value)
@@ -118,8 +132,14 @@ class OrderIndex:
             self._keys[name] = key
 
 
+def _least_seq(position: Position, order: Order, side: int) -> int:
+    """The sequence under which cancel-all has killed orders of this kind."""
+    reducing = side >= TRIGGER_FALL or order.flags & ORDER_REDUCE_ONLY
+    return position.reduce_min_seq if reducing else position.min_seq
+
+
 def _place(key: bytes) -> Place:
     """Side, price and sequence in an order's key."""
     side = key[3]
     price = int.from_bytes(key[4:8], "big")
-    return side, price if side == SELL else PRICE_MAX - price, int.from_bytes(key[8:16], "big")
+    return side, price if side & 1 == SELL else PRICE_MAX - price, int.from_bytes(key[8:16], "big")

@@ -12,7 +12,18 @@ from typing import Protocol
 
 from node.stf import encoding
 from node.stf.encoding import BAD
-from node.stf.types import ACTIONS, LIQUIDATE, ORACLE_PRICE, SET_KEY, WITHDRAW, Action
+from node.stf.types import (
+    ACTIONS,
+    LIQUIDATE,
+    ORACLE_PRICE,
+    SET_KEY,
+    SETTLE,
+    SWEEP,
+    TRIGGER_FIRE,
+    TRIGGER_RISE,
+    WITHDRAW,
+    Action,
+)
 
 
 class BadRequest(ValueError):
@@ -173,6 +184,66 @@ class LiquidateRequest:
         return encoding.write_liquidate(self.account, self.market)
 
 
+@dataclass(slots=True)
+class SweepRequest:
+    """Remove dead orders from the edge of a book's side."""
+
+    market: int
+    side: int
+
+    kind = SWEEP
+
+    @property
+    def signature(self) -> tuple[int, int] | None:
+        return None
+
+    def digest(self) -> bytes:
+        raise AssertionError("nobody signs a Sweep")
+
+    def write(self, base: int) -> bytes:
+        return encoding.write_sweep(self.market, self.side)
+
+
+@dataclass(slots=True)
+class TriggerFireRequest:
+    """Execute the first trigger of a direction."""
+
+    market: int
+    direction: int
+
+    kind = TRIGGER_FIRE
+
+    @property
+    def signature(self) -> tuple[int, int] | None:
+        return None
+
+    def digest(self) -> bytes:
+        raise AssertionError("nobody signs a TriggerFire")
+
+    def write(self, base: int) -> bytes:
+        return encoding.write_trigger_fire(self.market, self.direction)
+
+
+@dataclass(slots=True)
+class SettleRequest:
+    """Close an account's position in a market that settles."""
+
+    account: int
+    market: int
+
+    kind = SETTLE
+
+    @property
+    def signature(self) -> tuple[int, int] | None:
+        return None
+
+    def digest(self) -> bytes:
+        raise AssertionError("nobody signs a Settle")
+
+    def write(self, base: int) -> bytes:
+        return encoding.write_settle(self.account, self.market)
+
+
 # --- raw transactions -------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +254,7 @@ def decode_request(data: bytes, base: int = 0) -> Request:
     kind, pos = encoding.read_byte(0)
     decoder = _DECODERS.get(kind)
     if decoder is None:
-        raise BadRequest(f"transactions of kind {kind} cannot be submitted: send 1, 3, 4, 5 or 6")
+        raise BadRequest(f"transactions of kind {kind} cannot be submitted: send 1, 3 to 7, 10 or 11")
     request, end = decoder(pos)
     if end == BAD or end != len(data) or request is None:
         raise BadRequest("the transaction does not decode: check varints, ranges and length (times relative to 0)")
@@ -248,10 +319,31 @@ def _decode_liquidate(pos: int) -> tuple[Request | None, int]:
     return LiquidateRequest(account, market), pos
 
 
+def _decode_sweep(pos: int) -> tuple[Request | None, int]:
+    market, pos = encoding.read_varint(pos)
+    side, pos = encoding.read_byte(pos)
+    return (None if market > 0xFFFF or side > TRIGGER_RISE else SweepRequest(market, side)), pos
+
+
+def _decode_trigger_fire(pos: int) -> tuple[Request | None, int]:
+    market, pos = encoding.read_varint(pos)
+    direction, pos = encoding.read_byte(pos)
+    return (None if market > 0xFFFF or direction > 1 else TriggerFireRequest(market, direction)), pos
+
+
+def _decode_settle(pos: int) -> tuple[Request | None, int]:
+    account, pos = encoding.read_varint(pos)
+    market, pos = encoding.read_varint(pos)
+    return (None if account > 0xFFFFFFFF or market > 0xFFFF else SettleRequest(account, market)), pos
+
+
 _DECODERS = {
     ACTIONS: _decode_actions,
     WITHDRAW: _decode_withdraw,
     SET_KEY: _decode_set_key,
     ORACLE_PRICE: _decode_oracle,
     LIQUIDATE: _decode_liquidate,
+    SWEEP: _decode_sweep,
+    TRIGGER_FIRE: _decode_trigger_fire,
+    SETTLE: _decode_settle,
 }

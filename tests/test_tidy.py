@@ -40,10 +40,12 @@ VYPER_ONLY_FILES = {
 }
 # Pairs whose *job* is the same and whose machinery is not: the chain loads leaves into transient storage and verifies a
 # witness against a root, a node owns the whole trie and builds witnesses. Only what both call must match.
-MACHINERY = {"trie", "witness", "state"}
+MACHINERY = {"trie", "witness", "state", "layout"}
 
 # Names that one language has no use for, as globs: functions and constants of otherwise equal files.
 ONE_SIDED = {
+    # which function an action means is decided on chain by FraudOrders, one call for all of them
+    "transition": ("perform",),
     "encoding": (
         # the chain only decodes; a node recovers signatures ahead of execution, in threads
         "write_*", "varint", "relative_time", "recover_now", "note_recovered", "append", "INBOX_TX",

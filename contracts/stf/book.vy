@@ -1,88 +1,34 @@
 # pragma version 0.4.3
 """
-@title  Orders: placing, matching by price and time, cancelling
+@title  Matching by price and time
 @author Anchorline contributors
 @license Apache-2.0
-@notice Twin of node/stf/book.py. The book is the trie: the best order is its leftmost leaf. An incoming order counts as
-        open from the start; every fill moves lots from "open" to the position; what remains rests, waits as `pending`,
-        or stops counting.
+@notice Twin of node/stf/book.py, where it is said how orders count while they are open. The book is the trie: the best
+        order is its leftmost leaf. An incoming order counts as open from the start; every fill moves lots from "open" to
+        the position; what remains rests, waits as `pending`, or stops counting.
 """
 from stf import accounts
+from stf import finality
 from stf import fixed_point
 from stf import margin
 from stf import oracle
 from stf import params
+from stf import quotes
 from stf import state
 from stf import types
 
 uses: state
+uses: quotes
+uses: finality
 uses: oracle
 uses: margin
 uses: accounts
 
-
-@internal
-def place(account: uint256, action: types.Action, steps: uint256) -> (uint256, uint256):
-    """@notice Places a limit order; visits at most `steps` resting orders. @return the status and the steps left."""
-    status: uint256 = self.check_place(account, action)
-    if status != types.OK:
-        return status, steps
-    index: uint256 = accounts.ensure_position(account, action.market)
-    if index == types.NO_INDEX:
-        return types.TOO_MANY_POSITIONS, steps
-    health: types.Terms = empty(types.Terms)
-    health, status = self.open_order(account, index, action)
-    if status != types.OK:
-        accounts.release_position(account, index)
-        return status, steps
-    pending: types.Pending = types.Pending(
-        account=account,
-        lots=action.lots,
-        price=action.price,
-        client_id=action.client_id,
-        expiry=action.expiry,
-        side=action.side,
-        tif=action.tif,
-    )
-    return self.run(action.market, pending, health, steps)
-
-
-@internal
-def check_place(account: uint256, action: types.Action) -> uint256:
-    """@notice Everything about an order that does not depend on the account's margin."""
-    board: types.Board = state.get_board(action.market)
-    if board.status == types.NO_SUCH_MARKET:
-        return types.NO_MARKET
-    if board.status == types.HALTED:
-        return types.MARKET_HALTED
-    if action.tif == types.FOK or action.reduce_only != 0:
-        return types.UNSUPPORTED
-    if state.get_pending(action.market).lots != 0:
-        return types.MARKET_BUSY
-    if not oracle.is_fresh(board):
-        return types.STALE_PRICE
-    if action.price == 0:
-        return types.BAD_PRICE
-    if action.lots == 0:
-        return types.BAD_LOTS
-    if action.lots > params.LOTS_MAX:
-        return types.TOO_LARGE
-    if action.expiry > params.TIME_MAX:
-        return types.BAD_TIME
-    if action.expiry != 0 and action.expiry < state.get_time():
-        return types.ORDER_EXPIRED
-    market: types.Market = state.get_market(action.market)
-    if self.outside_band(action.side, action.price, board.mark, market.band):
-        return types.PRICE_BAND
-    if action.lots > market.oi_cap:
-        return types.OI_CAP
-    if action.tif != types.IOC and action.price * action.lots * board.tick_value < market.min_notional:
-        return types.MIN_NOTIONAL
-    if action.tif != types.IOC and state.get_open_orders(account) >= params.OPEN_ORDERS_MAX:
-        return types.TOO_MANY_ORDERS
-    if action.tif == types.POST_ONLY and self.crosses(action.market, action.side, action.price):
-        return types.WOULD_CROSS
-    return types.OK
+INSURANCE: constant(uint256) = 0  # as a taker's account: the market's insurance
+# how an order's lots count while they are open
+COUNT_OPEN: constant(uint256) = 0
+COUNT_REDUCE: constant(uint256) = 1
+COUNT_NOWHERE: constant(uint256) = 2
 
 
 @pure
@@ -94,45 +40,60 @@ def outside_band(side: uint256, price: uint256, mark: uint256, band: uint256) ->
     return price * params.PPM < mark * (params.PPM - band)
 
 
+@pure
 @internal
-def crosses(market: uint256, side: uint256, price: uint256) -> bool:
-    """@notice Whether a limit price meets the best order of the other side."""
-    best: uint256 = 0
-    seq: uint256 = 0
-    best, seq = state.get_best(market, 1 - side)
+def limit_price(side: uint256, mark: uint256, band: uint256) -> uint256:
+    """@return the most aggressive price inside a band around the mark, ticks."""
+    ppm: int256 = convert(params.PPM, int256)
+    if side == types.BUY:
+        high: int256 = fixed_point.div_down(convert(mark * (params.PPM + band), int256), ppm)
+        return min(params.PRICE_MAX, convert(high, uint256))
+    return max(1, convert(fixed_point.div_up(convert(mark * (params.PPM - band), int256), ppm), uint256))
+
+
+@pure
+@internal
+def signed(side: uint256, lots: uint256) -> int256:
+    """@return what a trade of lots on a side adds to a position."""
+    if side == types.BUY:
+        return convert(lots, int256)
+    return -convert(lots, int256)
+
+
+@pure
+@internal
+def reaches(side: uint256, price: uint256, best: uint256) -> bool:
+    """@notice Whether a limit price of a side meets a resting order's price on the other one; 0 = there is none."""
     if best == 0:
         return False
     return best <= price if side == types.BUY else best >= price
 
 
 @internal
-def open_order(account: uint256, index: uint256, action: types.Action) -> (types.Terms, uint256):
-    """@notice Counts the order as open if margin and caps allow it. @return the account's health with it, and a status."""
-    health: types.Terms = empty(types.Terms)
-    board: types.Board = state.get_board(action.market)
-    oi_cap: uint256 = state.get_market(action.market).oi_cap
-    position: types.Position = accounts.settle(state.get_position(account, index), board.funding)
-    lots: int256 = convert(action.lots + position.buy_lots, int256)
-    if action.side != types.BUY:
-        lots = -convert(action.lots + position.sell_lots, int256)
-    reduces: bool = accounts.falls(position.size, lots)
-    state.set_position(account, index, position)
-    if board.status != types.OPEN and not reduces:
-        return health, types.MARKET_REDUCE_ONLY
-    notional: uint256 = action.price * action.lots * board.tick_value
-    position = accounts.add_open(position, action.side, action.lots, notional)
-    buys: int256 = position.size + convert(position.buy_lots, int256)
-    sells: int256 = position.size - convert(position.sell_lots, int256)
-    exposure: uint256 = convert(max(abs(buys), abs(sells)), uint256)
-    if exposure > oi_cap or position.buy_lots > oi_cap * 2 or position.sell_lots > oi_cap * 2:
-        state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
-        return health, types.OI_CAP
-    state.set_position(account, index, position)
-    health = margin.health(account)
-    if health.equity >= health.initial + convert(params.REST_FEE, int256) or reduces:
-        return health, types.OK
-    state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
-    return health, types.INSUFFICIENT_MARGIN
+def crosses(market: uint256, side: uint256, price: uint256) -> bool:
+    """@notice Whether a limit price meets the best order of the other side."""
+    return self.reaches(side, price, state.get_best(market, 1 - side)[0])
+
+
+@internal
+def closed(market: uint256, board: types.Board) -> uint256:
+    """@return why nothing may be traded in a market that exists, whatever its price; OK if it may."""
+    effective: uint256 = finality.market_status(market, board)
+    if effective == types.OPEN:
+        return types.OK
+    if effective == types.HALTED:
+        return types.MARKET_HALTED
+    expiry: uint256 = state.get_expiry(market)
+    if effective == types.SETTLING or (expiry != 0 and expiry <= state.get_time()):
+        return types.MARKET_EXPIRED
+    return types.OK
+
+
+@internal
+def is_switched_off(account: uint256) -> bool:
+    """@notice Whether the account's dead man's switch has fired: its resting orders are dead, and it places none."""
+    cancel_at: uint256 = state.get_cancel_at(account)
+    return cancel_at != 0 and cancel_at <= state.get_time()
 
 
 @internal
@@ -145,28 +106,32 @@ def resume(market: uint256, steps: uint256) -> uint256:
     if pending.lots == 0:
         return types.NOT_PENDING
     state.set_pending(market, empty(types.Pending))
-    status: uint256 = types.OK
-    if board.status == types.HALTED:
-        status = types.MARKET_HALTED
-    elif not oracle.is_fresh(board):
-        status = types.STALE_PRICE
-    elif board.status != types.OPEN and not self.only_reduces(pending.account, market, pending.side):
-        status = types.MARKET_REDUCE_ONLY
+    status: uint256 = self.may_resume(market, board, pending)
     if status != types.OK:
         self.drop_open(market, pending)
         return status
-    left: uint256 = 0
-    status, left = self.run(market, pending, margin.health(pending.account), steps)
-    return status
+    return self.run(market, pending, margin.health(pending.account), steps)[0]
 
 
 @internal
-def only_reduces(account: uint256, market: uint256, side: uint256) -> bool:
-    """@notice Whether an account's open orders of one side can together only make its position smaller."""
-    position: types.Position = state.get_position(account, state.find_position(account, market))
-    if side == types.BUY:
-        return accounts.falls(position.size, convert(position.buy_lots, int256))
-    return accounts.falls(position.size, -convert(position.sell_lots, int256))
+def may_resume(market: uint256, board: types.Board, pending: types.Pending) -> uint256:
+    """@notice Whether a pending order may still be matched: time has passed since it was placed."""
+    status: uint256 = self.closed(market, board)
+    if status != types.OK:
+        return status
+    if self.is_switched_off(pending.account):
+        return types.SWITCH_FIRED
+    if not oracle.is_fresh(board):
+        return types.STALE_PRICE
+    position: types.Position = state.get_position(pending.account, state.find_position(pending.account, market))
+    if pending.reduce_only != 0:
+        if accounts.falls(position.size, self.signed(pending.side, pending.lots)):
+            return types.OK
+        return types.REDUCE_ONLY_SIZE
+    opened: int256 = self.signed(pending.side, position.buy_lots if pending.side == types.BUY else position.sell_lots)
+    if finality.market_status(market, board) != types.OPEN and not accounts.falls(position.size, opened):
+        return types.MARKET_REDUCE_ONLY
+    return types.OK
 
 
 @internal
@@ -180,75 +145,142 @@ def run(market: uint256, order: types.Pending, before: types.Terms, steps_max: u
     status: uint256 = types.OK
     waiting: bool = False
     health: types.Terms = before
+    price: uint256 = 0
+    seq: uint256 = 0
     for _: uint256 in range(steps_max + 1, bound=params.MATCH_STEPS + 1):
-        if taker.lots == 0 or not self.crosses(market, taker.side, taker.price):
+        if taker.lots == 0:
+            break
+        price, seq = state.get_best(market, 1 - taker.side)
+        if not self.reaches(taker.side, taker.price, price):
             break
         if steps == 0:
             waiting = True
             break
         steps -= 1
         state.spend_work(params.WORK_STEP)
-        taker, health, status = self.visit(market, taker, health)
+        taker, health, status = self.visit(market, taker, health, price, seq)
         if status != types.OK:
             break
     if waiting:
         state.set_pending(market, taker)
         return types.PENDING, steps
-    if taker.lots != 0 and status == types.OK and taker.tif != types.IOC:
-        status = self.rest(market, taker)
-    elif taker.lots != 0:
-        self.drop_open(market, taker)
-    else:
+    if taker.lots == 0:
         accounts.release_position(taker.account, state.find_position(taker.account, market))
+    elif status == types.OK and taker.tif != types.IOC and taker.tif != types.FOK:
+        status = self.rest(market, taker, health.equity)
+    else:
+        self.drop_open(market, taker)
     return status, steps
 
 
 @internal
-def visit(market: uint256, taker: types.Pending, health: types.Terms) -> (types.Pending, types.Terms, uint256):
+def fill_slice(market: uint256, order: types.Pending, before: types.Terms) -> (types.Terms, uint256, uint256):
+    """
+    @notice Matches one of the rules' own orders, counted nowhere, against up to MATCH_STEPS resting ones. It closes at most
+            what its account (or INSURANCE) holds; the caller frees the account's slot if it is empty now.
+    @return the account's health after it, the notional filled, and the lots left.
+    """
+    taker: types.Pending = order
+    health: types.Terms = before
+    notional: uint256 = 0
+    unit: uint256 = state.get_board(market).tick_value
+    status: uint256 = types.OK
+    price: uint256 = 0
+    seq: uint256 = 0
+    for _: uint256 in range(params.MATCH_STEPS):
+        if taker.lots == 0:
+            break
+        price, seq = state.get_best(market, 1 - taker.side)
+        if not self.reaches(taker.side, taker.price, price):
+            break
+        lots: uint256 = taker.lots
+        state.spend_work(params.WORK_STEP)
+        taker, health, status = self.visit(market, taker, health, price, seq)
+        if status != types.OK:
+            break
+        notional += (lots - taker.lots) * price * unit
+    return health, notional, taker.lots
+
+
+@internal
+def visit(
+    market: uint256, order_in: types.Pending, health: types.Terms, price: uint256, seq: uint256
+) -> (types.Pending, types.Terms, uint256):
     """
     @notice Visits the best order of the other side: removes it if it is dead, the taker's own, or unaffordable; else fills.
     @return the taker and its health after the visit, and a status other than OK if the taker must stop.
     """
+    taker: types.Pending = order_in
     side: uint256 = 1 - taker.side
-    price: uint256 = 0
-    seq: uint256 = 0
-    price, seq = state.get_best(market, side)
     order: types.Order = state.get_order(market, side, price, seq)
     index: uint256 = state.find_position(order.account, market)
-    assert index != types.NO_INDEX, "a resting order has a position slot"
     position: types.Position = state.get_position(order.account, index)
-    dead: bool = self.is_dead(order, position, seq)
+    dead: bool = quotes.is_dead_beside(position, order, seq, side)
     if dead or order.account == taker.account:
-        self.remove(market, side, price, seq, order, not dead)
-        if order.account == taker.account:
-            return taker, margin.health(taker.account), types.OK
-        return taker, health, types.OK
-    lots: uint256 = min(taker.lots, order.lots)
+        return self.meet(market, taker, health, order, price, seq, dead)
+    lots: uint256 = self.fillable(taker.lots, order, position)
     board: types.Board = state.get_board(market)
+    config: types.Market = state.get_market(market)
     taken: types.Position = empty(types.Position)
     paid: int256 = 0
     after: types.Terms = empty(types.Terms)
     status: uint256 = 0
-    taken, paid, after, status = self.check_taker(market, taker, health, board, lots, price)
+    taken, paid, after, status = self.check_taker(market, taker, health, board, config, lots, price)
     if status != types.OK:
         return taker, health, status
+    before: types.Terms = margin.health(order.account)
+    held: int256 = state.get_collateral(order.account)
     made: types.Position = empty(types.Position)
     earned: int256 = 0
     affordable: bool = False
-    made, earned, affordable = self.check_maker(market, side, order, position, board, lots, price)
+    made, earned, affordable = self.check_maker(
+        side, order, position, before, held, board, config.maker_fee, lots, price
+    )
     if not affordable:
         self.remove(market, side, price, seq, order, False)
         return taker, health, types.OK
-    self.trade(market, taker, order, seq, board, lots, price, taken, paid, made, earned)
-    rest: types.Pending = taker
-    rest.lots -= lots
-    return rest, after, types.OK
+    self.trade(market, taker, order, index, seq, board, config, lots, price, taken, paid, made, earned)
+    taker.lots -= lots
+    return taker, after, types.OK
 
 
 @internal
-def is_dead(order: types.Order, position: types.Position, seq: uint256) -> bool:
-    """@notice Cancelled by cancel-all, or expired."""
-    return seq < position.min_seq or (order.expiry != 0 and order.expiry < state.get_time())
+def meet(
+    market: uint256,
+    taker: types.Pending,
+    before: types.Terms,
+    order: types.Order,
+    price: uint256,
+    seq: uint256,
+    dead: bool,
+) -> (types.Pending, types.Terms, uint256):
+    """@notice A visit to an order that may not fill: a dead one goes; of the taker's own, its self-trade mode decides."""
+    health: types.Terms = before
+    own: bool = order.account == taker.account
+    if dead or taker.self_trade != types.CANCEL_TAKER:
+        self.remove(market, 1 - taker.side, price, seq, order, not dead)
+        if own:
+            health = margin.health(taker.account)
+    if own and not dead and taker.self_trade != types.CANCEL_RESTING:
+        return taker, health, types.SELF_TRADE
+    return taker, health, types.OK
+
+
+@pure
+@internal
+def reduces(size: int256, side: uint256) -> bool:
+    """@notice Whether an order of a side is against a position, so that it can be reduce-only."""
+    return size < 0 if side == types.BUY else size > 0
+
+
+@pure
+@internal
+def fillable(lots: uint256, order: types.Order, position: types.Position) -> uint256:
+    """@return lots of a resting order that may fill: a reduce-only one's are clipped to its account's position."""
+    most: uint256 = min(lots, order.lots)
+    if order.flags & types.ORDER_REDUCE_ONLY != 0:
+        return min(most, convert(abs(position.size), uint256))
+    return most
 
 
 @pure
@@ -258,12 +290,34 @@ def fee(lots: uint256, price: uint256, tick_value: uint256, ppm: uint256) -> int
     return fixed_point.div_up(convert(lots * price * tick_value * ppm, int256), convert(params.PPM, int256))
 
 
+@pure
 @internal
-def taker_rate(market: uint256, tif: uint256) -> uint256:
+def taker_rate(config: types.Market, tif: uint256) -> uint256:
     """@return taker fee in ppm; a liquidated account pays the penalty instead, which is capped."""
     if tif == types.LIQUIDATION:
         return 0
-    return state.get_market(market).taker_fee
+    return config.taker_fee
+
+
+@pure
+@internal
+def counting(tif: uint256, reduce_only: uint256) -> uint256:
+    """@return how the lots of an incoming order count while they are open: COUNT_*."""
+    if tif == types.LIQUIDATION:
+        return COUNT_NOWHERE
+    return COUNT_REDUCE if reduce_only != 0 else COUNT_OPEN
+
+
+@pure
+@internal
+def uncount(before: types.Position, side: uint256, lots: uint256, notional: uint256, count: uint256) -> types.Position:
+    """@notice Lots of an order stop counting as open. `notional` is at its limit price."""
+    position: types.Position = before
+    if count == COUNT_OPEN:
+        return accounts.sub_open(position, side, lots, notional)
+    if count == COUNT_REDUCE:
+        position.reduce_lots -= lots
+    return position
 
 
 @internal
@@ -273,80 +327,109 @@ def moved(
     lots: uint256,
     price: uint256,
     limit: uint256,
+    count: uint256,
     ppm: uint256,
     board: types.Board,
 ) -> (types.Position, int256):
     """@return a position after a fill, and what its account's collateral changes by (fee included). Writes nothing."""
-    position: types.Position = accounts.settle(before, board.funding)
-    position = accounts.sub_open(position, side, lots, limit * lots * board.tick_value)
+    position: types.Position = accounts.settle(before, board)
+    position = self.uncount(position, side, lots, limit * lots * board.tick_value, count)
     realized: int256 = 0
-    signed: int256 = convert(lots, int256)
-    if side != types.BUY:
-        signed = -signed
-    position, realized = accounts.fill(position, signed, price, board.tick_value)
+    position, realized = accounts.fill(position, self.signed(side, lots), price, board)
     return position, realized - self.fee(lots, price, board.tick_value, ppm)
 
 
 @internal
 def check_taker(
-    market: uint256, taker: types.Pending, health: types.Terms, board: types.Board, lots: uint256, price: uint256
+    market: uint256,
+    taker: types.Pending,
+    health: types.Terms,
+    board: types.Board,
+    config: types.Market,
+    lots: uint256,
+    price: uint256,
 ) -> (types.Position, int256, types.Terms, uint256):
-    """@return the taker after a fill: position, change of collateral, health; and whether it may happen."""
-    old: types.Position = state.get_position(taker.account, state.find_position(taker.account, market))
-    signed: int256 = convert(lots, int256)
-    if taker.side != types.BUY:
-        signed = -signed
-    ppm: uint256 = self.taker_rate(market, taker.tif)
+    """
+    @notice A fill-or-kill was checked as a whole, before its first fill (`orders.scan`).
+    @return the taker after a fill: position, change of collateral, health; and whether it may happen.
+    """
+    old: types.Position = empty(types.Position)
+    held: int256 = 0
+    old, held = self.get_taker(market, taker.account, board)
+    trade_lots: int256 = self.signed(taker.side, lots)
+    ppm: uint256 = self.taker_rate(config, taker.tif)
+    count: uint256 = self.counting(taker.tif, taker.reduce_only)
     new: types.Position = empty(types.Position)
     change: int256 = 0
-    new, change = self.moved(old, taker.side, lots, price, taker.price, ppm, board)
-    if self.exceeds_cap(market, old.size, signed):
+    new, change = self.moved(old, taker.side, lots, price, taker.price, count, ppm, board)
+    if taker.tif != types.FOK and self.exceeds_cap(market, old.size, trade_lots, config.oi_cap):
         return new, change, health, types.OI_CAP
-    if not fixed_point.in_range(state.get_collateral(taker.account) + change) or not fixed_point.in_range(new.cost):
+    if not fixed_point.in_range(held + change) or not fixed_point.in_range(new.cost):
         return new, change, health, types.TOO_LARGE
+    if taker.account == INSURANCE:
+        return new, change, health, types.OK
     after: types.Terms = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    may: bool = margin.liquidation_may(health, after)
-    if taker.tif != types.LIQUIDATION:
-        may = margin.taker_may(health, after, accounts.falls(old.size, signed))
+    may: bool = True
+    if taker.tif == types.LIQUIDATION:
+        may = margin.liquidation_may(health, after)
+    elif taker.tif != types.FOK:
+        may = margin.taker_may(health, after, accounts.falls(old.size, trade_lots))
     if not may:
         return new, change, health, types.INSUFFICIENT_MARGIN
     return new, change, after, types.OK
 
 
 @internal
-def exceeds_cap(market: uint256, size: int256, lots: int256) -> bool:
+def get_taker(market: uint256, account: uint256, board: types.Board) -> (types.Position, int256):
+    """@return position and collateral of a taker; those of INSURANCE stand in the market's leaf, with losses already paid."""
+    if account != INSURANCE:
+        return state.get_position(account, state.find_position(account, market)), state.get_collateral(account)
+    insured: types.Insurance = state.get_insurance(market)
+    position: types.Position = empty(types.Position)
+    position.size = insured.size
+    position.cost = insured.cost
+    position.funding = insured.funding
+    position.market = market
+    position.loss = margin.loss_index(insured.size, board)
+    return position, insured.cash
+
+
+@internal
+def exceeds_cap(market: uint256, size: int256, lots: int256, oi_cap: uint256) -> bool:
     """@notice Whether a fill could lift open interest beyond the cap: by what the taker opens, if the maker only opens too."""
     opened: uint256 = convert(abs(lots), uint256)
     if size != 0 and (size > 0) != (lots > 0):
         opened = convert(max(0, abs(lots) - abs(size)), uint256)
-    return opened != 0 and state.get_open_interest(market) + opened > state.get_market(market).oi_cap
+    return opened != 0 and state.get_open_interest(market) + opened > oi_cap
 
 
 @internal
 def check_maker(
-    market: uint256,
     side: uint256,
     order: types.Order,
     old: types.Position,
+    before: types.Terms,
+    held: int256,
     board: types.Board,
+    ppm: uint256,
     lots: uint256,
     price: uint256,
 ) -> (types.Position, int256, bool):
-    """@return the maker after a fill: position and change of collateral; and whether it can afford it."""
-    signed: int256 = convert(lots, int256)
-    if side != types.BUY:
-        signed = -signed
-    ppm: uint256 = state.get_market(market).maker_fee
+    """
+    @param before its account's health, and `held` its collateral, with the position `old`
+    @param ppm its fee
+    @return the maker after a fill: position and change of collateral; and whether it can afford it.
+    """
+    count: uint256 = COUNT_REDUCE if order.flags & types.ORDER_REDUCE_ONLY != 0 else COUNT_OPEN
     new: types.Position = empty(types.Position)
     change: int256 = 0
-    new, change = self.moved(old, side, lots, price, price, ppm, board)
-    if not fixed_point.in_range(state.get_collateral(order.account) + change) or not fixed_point.in_range(new.cost):
+    new, change = self.moved(old, side, lots, price, price, count, ppm, board)
+    if not fixed_point.in_range(held + change) or not fixed_point.in_range(new.cost):
         return new, change, False
-    before: types.Terms = margin.health(order.account)
     after: types.Terms = margin.replace(before, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed))
+    return new, change, margin.maker_may(before, after, accounts.falls(old.size, self.signed(side, lots)))
 
 
 @internal
@@ -354,63 +437,112 @@ def trade(
     market: uint256,
     taker: types.Pending,
     order: types.Order,
+    index: uint256,
     seq: uint256,
     board: types.Board,
+    config: types.Market,
     lots: uint256,
     price: uint256,
     taken: types.Position,
     paid: int256,
-    made: types.Position,
+    checked: types.Position,
     earned: int256,
 ):
-    """@notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral."""
-    taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(market, taker.tif))
-    maker_fee: int256 = self.fee(lots, price, board.tick_value, state.get_market(market).maker_fee)
+    """
+    @notice Executes a checked fill between the taker and a resting order: their positions and changes of collateral. An order
+            that is filled gives the fee back that it held.
+    @param index the maker's slot
+    """
+    taker_fee: int256 = self.fee(lots, price, board.tick_value, self.taker_rate(config, taker.tif))
+    maker_fee: int256 = self.fee(lots, price, board.tick_value, config.maker_fee)
     side: uint256 = 1 - taker.side
-    longs: int256 = self.apply_fill(market, taker.account, taker.side, lots, taken, paid)
-    longs += self.apply_fill(market, order.account, side, lots, made, earned)
-    state.add_fees(taker_fee + maker_fee)
-    state.add_open_interest(market, longs)
+    made: types.Position = checked
     left: types.Order = order
     left.lots -= lots
-    state.set_order(market, side, price, seq, left)
+    back: int256 = 0
     if left.lots == 0:
-        self.close_order(market, order.account, True)
+        made.open_orders -= 1
+        state.add_open_orders(order.account, -1)
+        back = convert(params.REST_FEE, int256)
+    longs: int256 = self.apply_fill(market, order.account, index, side, lots, made, earned + back)
+    shorts: int256 = longs - self.signed(side, lots)
+    own: uint256 = types.NO_INDEX
+    if taker.account != INSURANCE:
+        own = state.find_position(taker.account, market)
+    taken_longs: int256 = self.apply_fill(market, taker.account, own, taker.side, lots, taken, paid)
+    state.add_open_interest(market, longs + taken_longs)
+    if taker.account != INSURANCE:
+        longs += taken_longs
+        shorts = longs
+    if board.loss_long != 0 or board.loss_short != 0:
+        state.add_side_lots(market, longs, shorts)
+    state.add_fees(taker_fee + maker_fee - back)
+    state.set_order(market, side, price, seq, left)
+    if made.size == 0:
+        accounts.release_position(order.account, index)
 
 
 @internal
 def apply_fill(
-    market: uint256, account: uint256, side: uint256, lots: uint256, position: types.Position, change: int256
+    market: uint256,
+    account: uint256,
+    index: uint256,
+    side: uint256,
+    lots: uint256,
+    position: types.Position,
+    change: int256,
 ) -> int256:
     """@notice Writes one side of a fill. @return the change of its long lots."""
-    signed: int256 = convert(lots, int256)
-    if side != types.BUY:
-        signed = -signed
-    state.set_position(account, state.find_position(account, market), position)
-    state.add_collateral(account, change)
-    return max(0, position.size) - max(0, position.size - signed)
+    if account == INSURANCE:
+        cash: int256 = state.get_insurance(market).cash + change
+        state.set_insurance(
+            market, types.Insurance(cash=cash, size=position.size, cost=position.cost, funding=position.funding)
+        )
+    else:
+        state.set_position(account, index, position)
+        state.add_collateral(account, change)
+    return max(0, position.size) - max(0, position.size - self.signed(side, lots))
 
 
 @internal
-def rest(market: uint256, taker: types.Pending) -> uint256:
+def rest(market: uint256, taker: types.Pending, equity: int256) -> uint256:
     """@notice Puts what is left of an order into the book, if its account can still carry it."""
-    account: uint256 = taker.account
-    held: int256 = convert(params.REST_FEE, int256)
-    if state.get_collateral(account) < held or state.get_open_orders(account) >= params.OPEN_ORDERS_MAX:
+    if not self.may_hold(taker.account, equity):
         self.drop_open(market, taker)
         return types.INSUFFICIENT_MARGIN
-    state.add_collateral(account, -held)
-    state.add_fees(held)
-    index: uint256 = state.find_position(account, market)
-    position: types.Position = state.get_position(account, index)
-    position.open_orders += 1
-    state.set_position(account, index, position)
-    state.add_open_orders(account, 1)
     order: types.Order = types.Order(
-        account=account, lots=taker.lots, client_id=taker.client_id, expiry=taker.expiry, flags=0
+        account=taker.account,
+        lots=taker.lots,
+        client_id=taker.client_id,
+        expiry=taker.expiry,
+        flags=types.ORDER_REDUCE_ONLY if taker.reduce_only != 0 else 0,
+        limit=0,
     )
-    state.set_order(market, taker.side, taker.price, state.take_seq(market), order)
+    self.hold(market, taker.side, taker.price, order)
     return types.OK
+
+
+@internal
+def may_hold(account: uint256, equity: int256) -> bool:
+    """@notice Whether an account may have one more resting order: its fee is held, and may not take equity below zero."""
+    if state.get_open_orders(account) >= params.OPEN_ORDERS_MAX:
+        return False
+    held: int256 = convert(params.REST_FEE, int256)
+    return state.get_collateral(account) >= held and equity >= held
+
+
+@internal
+def hold(market: uint256, side: uint256, price: uint256, order: types.Order):
+    """@notice Inserts a resting order behind all of its price, and holds its fee."""
+    held: int256 = convert(params.REST_FEE, int256)
+    state.add_collateral(order.account, -held)
+    state.add_fees(held)
+    index: uint256 = state.find_position(order.account, market)
+    position: types.Position = state.get_position(order.account, index)
+    position.open_orders += 1
+    state.set_position(order.account, index, position)
+    state.add_open_orders(order.account, 1)
+    state.set_order(market, side, price, state.take_seq(market), order)
 
 
 @internal
@@ -419,20 +551,37 @@ def drop_open(market: uint256, taker: types.Pending):
     index: uint256 = state.find_position(taker.account, market)
     position: types.Position = state.get_position(taker.account, index)
     notional: uint256 = taker.price * taker.lots * state.get_board(market).tick_value
-    state.set_position(taker.account, index, accounts.sub_open(position, taker.side, taker.lots, notional))
+    count: uint256 = self.counting(taker.tif, taker.reduce_only)
+    state.set_position(taker.account, index, self.uncount(position, taker.side, taker.lots, notional, count))
     accounts.release_position(taker.account, index)
 
 
 @internal
 def remove(market: uint256, side: uint256, price: uint256, seq: uint256, order: types.Order, refund: bool):
-    """@notice Takes a resting order out of the book. Orders under min_seq stopped counting as open when it rose."""
-    index: uint256 = state.find_position(order.account, market)
-    position: types.Position = state.get_position(order.account, index)
-    if seq >= position.min_seq:
-        notional: uint256 = price * order.lots * state.get_board(market).tick_value
-        state.set_position(order.account, index, accounts.sub_open(position, side, order.lots, notional))
+    """@notice Takes a resting order out of the book."""
+    self.uncount_resting(market, side, price, seq, order, order.lots)
     state.set_order(market, side, price, seq, empty(types.Order))
     self.close_order(market, order.account, refund)
+
+
+@internal
+def uncount_resting(market: uint256, side: uint256, price: uint256, seq: uint256, order: types.Order, lots: uint256):
+    """
+    @notice Some lots of a resting order stop counting as open. Triggers never counted, and orders under `min_seq`
+            (`reduce_min_seq`) stopped when it rose.
+    """
+    if side >= types.TRIGGER_FALL:
+        return
+    index: uint256 = state.find_position(order.account, market)
+    assert index != types.NO_INDEX, "a resting order has a position slot"
+    position: types.Position = state.get_position(order.account, index)
+    count: uint256 = COUNT_OPEN
+    if order.flags & types.ORDER_REDUCE_ONLY != 0:
+        count = COUNT_REDUCE if seq >= position.reduce_min_seq else COUNT_NOWHERE
+    elif seq < position.min_seq:
+        count = COUNT_NOWHERE
+    notional: uint256 = price * lots * state.get_board(market).tick_value
+    state.set_position(order.account, index, self.uncount(position, side, lots, notional, count))
 
 
 @internal
@@ -447,40 +596,3 @@ def close_order(market: uint256, account: uint256, refund: bool):
         state.add_collateral(account, convert(params.REST_FEE, int256))
         state.add_fees(-convert(params.REST_FEE, int256))
     accounts.release_position(account, index)
-
-
-@internal
-def cancel(account: uint256, action: types.Action) -> uint256:
-    """@notice Cancels one resting order, named by its owner's client id and found by its key."""
-    if state.get_board(action.market).status == types.NO_SUCH_MARKET:
-        return types.NO_MARKET
-    order: types.Order = state.get_order(action.market, action.side, action.price, action.seq)
-    if order.lots == 0:
-        return types.ORDER_NOT_FOUND
-    if order.account != account or order.client_id != action.client_id:
-        return types.NOT_YOUR_ORDER
-    self.remove(action.market, action.side, action.price, action.seq, order, True)
-    return types.OK
-
-
-@internal
-def cancel_all(account: uint256, market: uint256) -> uint256:
-    """@notice Kills all of the account's orders in a market at once: the sequence they must have rises past them."""
-    if state.get_board(market).status == types.NO_SUCH_MARKET:
-        return types.NO_MARKET
-    pending: types.Pending = state.get_pending(market)
-    if pending.lots != 0 and pending.account == account:
-        state.set_pending(market, empty(types.Pending))
-        self.drop_open(market, pending)
-    index: uint256 = state.find_position(account, market)
-    if index == types.NO_INDEX:
-        return types.OK
-    position: types.Position = state.get_position(account, index)
-    position.min_seq = state.get_next_seq(market)
-    position.buy_lots = 0
-    position.sell_lots = 0
-    position.buy_notional = 0
-    position.sell_notional = 0
-    state.set_position(account, index, position)
-    accounts.release_position(account, index)
-    return types.OK

@@ -99,42 +99,61 @@ def read_varint(pos: uint256) -> (uint256, uint256):
 @view
 @internal
 def _varint(pos: uint256, end: uint256) -> (uint256, uint256):
-    """@dev May look at bytes from `end` on, but refuses them. Most numbers have at most four bytes."""
+    """@dev May look at bytes from `end` on, but refuses them."""
     if pos >= end:
         return 0, BAD
-    word: uint256 = convert(slice(msg.data, pos, 32), uint256)
-    if word < 2**255:
-        return word >> 248, unsafe_add(pos, 1)
-    # seven bits of each byte, moved to their places; the last byte must not be zero
-    value: uint256 = ((word >> 248) & 127) | ((word >> 233) & (127 << 7))
-    least: uint256 = 2**7
-    next: uint256 = unsafe_add(pos, 2)
-    if word & 2**247 != 0:
-        value |= (word >> 218) & (127 << 14)
-        least = 2**14
-        next = unsafe_add(pos, 3)
-        if word & 2**239 != 0:
-            value |= (word >> 203) & (127 << 21)
-            least = 2**21
-            next = unsafe_add(pos, 4)
-            if word & 2**231 != 0:
-                value, next, least = self._long_varint(word, pos, value)
-    if next > end or value < least or value > params.U64_MAX:
+    value: uint256 = 0
+    size: uint256 = 0
+    value, size = self._number(convert(slice(msg.data, pos, 32), uint256))
+    size = unsafe_add(pos, size)
+    if size == pos or size > end:
         return 0, BAD
-    return value, next
+    return value, size
 
 
 @pure
 @internal
-def _long_varint(word: uint256, pos: uint256, low: uint256) -> (uint256, uint256, uint256):
-    """@dev Five to ten bytes, of which the first four are in `low`. Returns value, next position, least minimal value."""
-    value: uint256 = low
-    for size: uint256 in range(5, 11):
-        last: uint256 = (word >> unsafe_sub(256, size << 3)) & 255
-        value |= (last & 127) << unsafe_mul(unsafe_sub(size, 1), 7)
-        if last < 128:
-            return value, unsafe_add(pos, size), 1 << unsafe_mul(unsafe_sub(size, 1), 7)
-    return 0, BAD, 0
+def _number(word: uint256) -> (uint256, uint256):
+    """@return the varint that a word begins with, and its bytes; 0 bytes if it is malformed."""
+    if word < 2**255:
+        return word >> 248, 1
+    # seven bits of each byte, moved to their places; the last byte must not be zero
+    value: uint256 = ((word >> 248) & 127) | ((word >> 233) & (127 << 7))
+    size: uint256 = 2
+    if word & 2**247 != 0:
+        value |= (word >> 218) & (127 << 14)
+        size = 3
+        if word & 2**239 != 0:
+            value |= (word >> 203) & (127 << 21)
+            size = 4
+            if word & 2**231 != 0:
+                value |= ((word >> 188) & (127 << 28)) | ((word >> 173) & (127 << 35)) | ((word >> 158) & (127 << 42))
+                value |= ((word >> 143) & (127 << 49)) | ((word >> 128) & (127 << 56)) | ((word >> 113) & (127 << 63))
+                size = self._long(word)
+                above: uint256 = 1 << unsafe_mul(size, 7)
+                value &= unsafe_sub(above, 1)
+    if value >> unsafe_mul(unsafe_sub(size, 1), 7) == 0 or value > params.U64_MAX:
+        return 0, 0
+    return value, size
+
+
+@pure
+@internal
+def _long(word: uint256) -> uint256:
+    """@return bytes of a varint of at least five; 0 if there are more than ten."""
+    if word & 2**223 == 0:
+        return 5
+    if word & 2**215 == 0:
+        return 6
+    if word & 2**207 == 0:
+        return 7
+    if word & 2**199 == 0:
+        return 8
+    if word & 2**191 == 0:
+        return 9
+    if word & 2**183 == 0:
+        return 10
+    return 0
 
 
 @view
@@ -179,7 +198,7 @@ def read_action(pos: uint256) -> (types.Action, uint256):
     """
     @notice One action. Reserved bits must be zero and ids in range, else BAD.
     @dev The most common transaction by far, so one look at calldata serves the head and all numbers of up to three bytes
-         (2 + 6 * 3 <= 32); only longer or malformed ones go through `_varint`.
+         (2 + 6 * 3 <= 32); only longer or malformed ones go through `_number`.
     """
     action: types.Action = empty(types.Action)
     end: uint256 = self.end
@@ -230,17 +249,36 @@ def read_action(pos: uint256) -> (types.Action, uint256):
             next = unsafe_add(next, 3)
             word <<= 24
         else:
-            fields[i], next = self._varint(next, end)
-            if unsafe_add(i, 1) == count:
-                break
             if next >= end:
                 return action, BAD
+            # 32 bytes again: after the longest number, 22 are left, and shorter ones that follow take 15 at most
             word = convert(slice(msg.data, next, 32), uint256)
+            size: uint256 = 0
+            fields[i], size = self._number(word)
+            if size == 0:
+                return action, BAD
+            next = unsafe_add(next, size)
+            word <<= size << 3
     if timed:
         action.expiry = self._time_at(fields[unsafe_sub(count, 1)])
-    if op != types.CANCEL_AT:
-        action.market = fields[0]
-        action.side = (head >> 4) & 1
+    action = self._filled(action, head, fields)
+    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX:
+        return action, BAD
+    if action.limit > params.PRICE_MAX or action.expiry > params.U64_MAX:
+        return action, BAD
+    return action, next
+
+
+@pure
+@internal
+def _filled(read: types.Action, head: uint256, fields: uint256[6]) -> types.Action:
+    """@return an action with its numbers in their places."""
+    action: types.Action = read
+    op: uint256 = action.op
+    if op == types.CANCEL_AT:
+        return action
+    action.market = fields[0]
+    action.side = (head >> 4) & 1
     if op == types.PLACE:
         action.price = fields[1]
         action.lots = fields[2]
@@ -250,17 +288,13 @@ def read_action(pos: uint256) -> (types.Action, uint256):
         action.limit = fields[2]
         action.lots = fields[3]
         action.client_id = fields[4]
-    elif op != types.CANCEL_AT:
+    else:
         action.side |= (head >> 2) & types.TRIGGER_FALL  # bit 3, which only a cancel may have
         action.client_id = fields[1]
         action.price = fields[2]
         action.seq = fields[3]
         action.lots = fields[4]
-    if next > end or action.market > 65_535 or action.price > params.PRICE_MAX:
-        return action, BAD
-    if action.limit > params.PRICE_MAX or action.expiry > params.U64_MAX:
-        return action, BAD
-    return action, next
+    return action
 
 
 @view

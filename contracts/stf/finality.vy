@@ -19,14 +19,12 @@ RISK_UNIT: constant(uint256) = 100_000_000  # 10**2 of z, 10**3 from ppb to ppm,
 def update():
     """@notice Recomputes tau's root and the level. To be called whenever L2 time or the last anchor has changed."""
     now: uint256 = state.get_time()
-    if state.get_last_anchor() == 0:
-        state.set_last_anchor(now)
+    anchor: uint256 = state.get_last_anchor()
+    if anchor == 0 or anchor > now:
+        anchor = now
+    state.set_last_anchor(anchor)
     limits: types.Chain = state.get_chain()
-    tau: uint256 = unsafe_add(now, limits.anchor_interval)
-    if tau <= state.get_last_anchor():
-        tau = 0
-    else:
-        tau = unsafe_sub(tau, state.get_last_anchor())
+    tau: uint256 = unsafe_add(unsafe_sub(now, anchor), limits.anchor_interval)
     state.set_sqrt_tau(fixed_point.root_down(unsafe_mul(tau, 1_000)))
     state.set_level(self.level_of(tau, limits.tau_reduce, limits.tau_halt, state.get_level()))
 
@@ -49,20 +47,20 @@ def level_of(tau: uint256, tau_reduce: uint256, tau_halt: uint256, level: uint25
 @internal
 def addon(board: types.Board) -> uint256:
     """@return what the un-anchored time adds to the rate of initial margin, ppm."""
-    return self._capped(board, state.get_sqrt_tau())
+    return self.rate(board, state.get_sqrt_tau())
 
 
 @internal
 def haircut(board: types.Board) -> uint256:
-    """@return share of a stale position's notional that its equity loses by the age of its mark, ppm. Only for stale markets."""
+    """@return share of notional that a stale market's position takes off equity, by the age of its mark, ppm."""
     if board.risk == 0 or state.get_time() <= board.mark_time:
         return 0
-    return self._capped(board, fixed_point.root_down(unsafe_mul(unsafe_sub(state.get_time(), board.mark_time), 1_000)))
+    return self.rate(board, fixed_point.root_down(unsafe_mul(unsafe_sub(state.get_time(), board.mark_time), 1_000)))
 
 
 @pure
 @internal
-def _capped(board: types.Board, root: uint256) -> uint256:
+def rate(board: types.Board, root: uint256) -> uint256:
     """@return risk times a root of time, rounded up, in ppm, at most the market's cap."""
     product: uint256 = unsafe_mul(board.risk, root)
     return min(board.addon_cap, unsafe_div(unsafe_add(product, unsafe_sub(RISK_UNIT, 1)), RISK_UNIT))
@@ -72,20 +70,23 @@ def _capped(board: types.Board, root: uint256) -> uint256:
 def market_status(market: uint256, board: types.Board) -> uint256:
     """
     @return what trading a market allows now: its own status, worsened by the chain's level, an unconfirmed jump of its price,
-            a position that its insurance still holds, or its expiry.
+            or its expiry.
     """
     if board.status == types.NO_SUCH_MARKET:
         return types.NO_SUCH_MARKET
-    level: uint256 = state.get_level()
-    if board.status == types.HALTED or level == types.LEVEL_HALT:
+    expiry: uint256 = state.get_expiry(market)
+    expired: bool = expiry != 0 and state.get_time() >= expiry
+    return self.least_status(board.status, state.get_level(), expired or state.get_jump_price(market) != 0)
+
+
+@pure
+@internal
+def least_status(status: uint256, level: uint256, curbed: bool) -> uint256:
+    """@return a market's own status, worsened by the chain's level, and by whatever curbs it to reducing."""
+    if status == types.HALTED or level == types.LEVEL_HALT:
         return types.HALTED
-    if board.status == types.SETTLING:
+    if status == types.SETTLING:
         return types.SETTLING
-    if board.status == types.REDUCE_ONLY or level == types.LEVEL_REDUCE:
-        return types.REDUCE_ONLY
-    if state.get_price_state(market).jump_price != 0 or state.get_insurance(market).size != 0:
-        return types.REDUCE_ONLY
-    expiry: uint256 = state.get_market(market).expiry
-    if expiry != 0 and state.get_time() >= expiry:
+    if status == types.REDUCE_ONLY or level == types.LEVEL_REDUCE or curbed:
         return types.REDUCE_ONLY
     return types.OPEN

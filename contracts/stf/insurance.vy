@@ -4,7 +4,7 @@
 @author Anchorline contributors
 @license Apache-2.0
 @notice Twin of node/stf/insurance.py, where formulas and sources stand. A takeover changes nobody's equity; what insurance lacks
-        of the debt that it pays, all accounts on the other side share by the lot through their side's loss index.
+        of the debt that it pays, the lots of the other side share, accounts' through their side's loss index.
 """
 from stf import accounts
 from stf import book
@@ -76,11 +76,19 @@ def opposite_lots(market: uint256, size: int256, insured: int256) -> int256:
 
 
 @internal
+def shared_loss(market: uint256, board: types.Board, lacks: int256) -> int256:
+    """@return what each lot of the other side bears of `lacks` micro-USD: its part of open interest, at most its worth."""
+    part: int256 = fixed_point.div_up(max(0, lacks), convert(state.get_open_interest(market), int256))
+    return min(part, convert(board.mark * board.tick_value, int256))
+
+
+@internal
 def take_over(account: uint256, market: uint256, debt: int256) -> uint256:
     """
     @notice Moves a position at the mark to insurance, which pays `debt` >= 0 micro-USD to the account. The account's orders in the
             market must be dead. Nothing has changed unless OK is returned, but that an index at its bound halts the market.
     """
+    state.spend_work(params.WORK_ACTION)
     board: types.Board = state.get_board(market)
     held: types.Insurance = self.settle(state.get_insurance(market), board)
     index: uint256 = state.find_position(account, market)
@@ -90,7 +98,7 @@ def take_over(account: uint256, market: uint256, debt: int256) -> uint256:
     lots: int256 = self.opposite_lots(market, size, insured)
     per_lot: int256 = 0
     if lots != 0:
-        per_lot = fixed_point.div_up(max(0, debt - max(0, self.equity(held, board))), lots)
+        per_lot = self.shared_loss(market, board, debt - max(0, self.equity(held, board)))
     most: uint256 = max(state.get_market(market).oi_cap, state.get_open_interest(market))
     if not funding.index_fits(margin.loss_index(-size, board) + per_lot, most):
         return self.halt(market, board)
@@ -125,7 +133,7 @@ def halt(market: uint256, before: types.Board) -> uint256:
         board: types.Board = before
         board.status = types.HALTED
         state.set_board(market, board)
-    return types.MARKET_HALTED
+    return types.TOO_LARGE
 
 
 @internal

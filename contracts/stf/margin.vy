@@ -48,6 +48,22 @@ def loss_index(size: int256, board: types.Board) -> int256:
     return board.loss_short
 
 
+@pure
+@internal
+def reduced(position: types.Position) -> int256:
+    """@return the size that is left when all that rests reduce-only has filled."""
+    lots: int256 = min(abs(position.size), convert(position.reduce_lots, int256))
+    return unsafe_sub(position.size, lots) if position.size > 0 else unsafe_add(position.size, lots)
+
+
+@pure
+@internal
+def reach(size: int256, position: types.Position) -> int256:
+    """@return the largest size, without its sign, that a size and the position's open orders of one side can lead to."""
+    buys: int256 = abs(unsafe_add(size, convert(position.buy_lots, int256)))
+    return max(buys, abs(unsafe_sub(size, convert(position.sell_lots, int256))))
+
+
 @internal
 def terms(position: types.Position, board: types.Board) -> types.Terms:
     """
@@ -63,7 +79,10 @@ def terms(position: types.Position, board: types.Board) -> types.Terms:
     value: int256 = unsafe_sub(unsafe_mul(size, unit), position.cost)
     value = unsafe_sub(value, unsafe_mul(size, unsafe_sub(board.funding, position.funding)))
     value = unsafe_sub(value, unsafe_mul(lots, unsafe_sub(self.loss_index(size, board), position.loss)))
-    exposure: int256 = unsafe_mul(max(abs(unsafe_add(size, buys)), abs(unsafe_sub(size, sells))), unit)
+    exposure: int256 = self.reach(size, position)
+    if position.reduce_lots != 0:
+        exposure = max(exposure, self.reach(self.reduced(position), position))
+    exposure = unsafe_mul(exposure, unit)
     initial: int256 = self.requirement(
         convert(exposure, uint256), board, board.im_base, board.im_cap, finality.addon(board)
     )

@@ -136,7 +136,9 @@ def believe(price: uint256, old_prices: types.PriceState, config: types.Market) 
     """@return the index that a median leads to, 0 while it must still hold; and what the market remembers of it."""
     prices: types.PriceState = old_prices
     limit: uint256 = config.jump_limit
-    if not self.is_beyond(price, prices.index, limit) and not self.is_beyond(price, prices.sample_price, limit):
+    # a limit that was lowered under what has been believed since the sample makes no jump of it
+    drifts: bool = self.is_beyond(price, prices.sample_price, limit) and not self.is_beyond(prices.index, prices.sample_price, limit)
+    if not drifts and not self.is_beyond(price, prices.index, limit):
         prices.jump_price = 0
         return price, prices
     rises: bool = price > prices.index
@@ -151,12 +153,11 @@ def believe(price: uint256, old_prices: types.PriceState, config: types.Market) 
         prices.jump_price = max(prices.jump_price, price)
     if now - prices.jump_at < config.jump_hold:
         return 0, prices
-    step: uint256 = unsafe_div(unsafe_mul(prices.jump_price, limit), params.PPM)
-    low: uint256 = max(1, unsafe_sub(prices.jump_price, min(prices.jump_price, step)))
-    index: uint256 = max(low, min(price, min(params.PRICE_MAX, unsafe_add(prices.jump_price, step))))
-    prices.jump_price = 0
-    if self.is_beyond(price, index, limit):
-        prices.jump_price = price
+    if not self.is_beyond(price, prices.jump_price, limit):
+        prices.jump_price = 0
+        return price, prices
+    index: uint256 = prices.jump_price
+    prices.jump_price = price
     prices.jump_at = now
     return index, prices
 
@@ -258,7 +259,7 @@ def fresh_slots(
         if publisher.address != 0 and publisher.price != 0 and publisher.time + stale_ms >= now:
             prices[count] = publisher.price
             times[count] = publisher.time
-            count += 1
+            count = unsafe_add(count, 1)
     return prices, times, count
 
 
@@ -271,10 +272,11 @@ def sort(values: uint256[params.PUBLISHERS_MAX], count: uint256) -> uint256[para
         value: uint256 = sorted[i]
         at: uint256 = i
         for _: uint256 in range(i, bound=params.PUBLISHERS_MAX):
-            if sorted[at - 1] <= value:
+            below: uint256 = sorted[unsafe_sub(at, 1)]
+            if below <= value:
                 break
-            sorted[at] = sorted[at - 1]
-            at -= 1
+            sorted[at] = below
+            at = unsafe_sub(at, 1)
         sorted[at] = value
     return sorted
 

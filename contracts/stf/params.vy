@@ -8,7 +8,7 @@
         rates are parts per million (ppm), work is gas of L1, proof is bytes of calldata.
 """
 
-RULES_VERSION: constant(uint256) = 1
+RULES_VERSION: constant(uint256) = 2
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: constant(uint256) = 32
@@ -22,7 +22,7 @@ POSITIONS_MAX: constant(uint256) = 8
 ACCOUNT_WORDS: constant(uint256) = 1
 KEY_WORDS: constant(uint256) = 2
 POSITION_WORDS: constant(uint256) = 3
-ACCOUNTS_MAX: constant(uint256) = 4_294_901_759  # ids are 32 bits, 0 is never used; those above name a market's insurance in deposits
+ACCOUNTS_MAX: constant(uint256) = 4_294_901_759  # ids are 32 bits, 0 is never used
 DONATION_ACCOUNT: constant(uint256) = 4_294_901_760  # 0xFFFF0000 + market: a deposit to it is a donation to the market's insurance
 OPEN_ORDERS_MAX: constant(uint256) = 256  # resting orders of one account, dead ones included until they are removed
 
@@ -52,6 +52,7 @@ SWEEP_MAX: constant(uint256) = 16  # dead orders that one Sweep removes at most
 # --- orders -----------------------------------------------------------------------------------------------------------
 MATCH_STEPS: constant(uint256) = 16  # orders visited by one transaction
 ACTIONS_MAX: constant(uint256) = 32
+ORDERS_AND_STEPS: constant(uint256) = 32  # a list's orders and match steps together: a long one has fewer steps
 REST_FEE: constant(uint256) = 10_000  # micro-USD held while an order rests: refunded on fill or cancel, kept if it dies
 LIQUIDATION_SLICE_PPM: constant(uint256) = 250_000  # share of a position that one Liquidate closes at most
 
@@ -59,19 +60,21 @@ LIQUIDATION_SLICE_PPM: constant(uint256) = 250_000  # share of a position that o
 CHUNK_BYTES_MAX: constant(uint256) = 8_192
 CHUNK_TXS_MAX: constant(uint256) = 256
 CHUNK_LEAVES_MAX: constant(uint256) = 160
-CHUNK_WORK_MAX: constant(uint256) = 4_100_000
-CHUNK_PROOF_MAX: constant(uint256) = 100_000
+CHUNK_WORK_MAX: constant(uint256) = 4_500_000
+CHUNK_PROOF_MAX: constant(uint256) = 95_000
 MESSAGE_BYTES_MAX: constant(uint256) = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: constant(uint256) = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
-WORK_BYTE: constant(uint256) = 300
-WORK_TX: constant(uint256) = 12_000
-WORK_SIGNATURE: constant(uint256) = 16_000
+WORK_BYTE: constant(uint256) = 200
+WORK_TX: constant(uint256) = 9_000
+WORK_SIGNATURE: constant(uint256) = 12_000
+WORK_DECODE: constant(uint256) = 2_700  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: constant(uint256) = 32_000
-WORK_STEP: constant(uint256) = 68_000
-WORK_TERM: constant(uint256) = 5_500  # one position in one margin check
-WORK_PRICE: constant(uint256) = 26_000  # one market of an OraclePrice
+WORK_PLACE: constant(uint256) = 11_000  # more of it for an order than for any other action
+WORK_STEP: constant(uint256) = 72_000
+WORK_TERM: constant(uint256) = 6_700  # one position in one margin check
+WORK_PRICE: constant(uint256) = 56_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: constant(uint256) = 15_000
 WORK_LEAF: constant(uint256) = 4_000
 

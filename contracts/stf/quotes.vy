@@ -14,13 +14,19 @@ uses: state
 @internal
 def is_dead(account: uint256, market: uint256, order: types.Order, seq: uint256, side: uint256) -> bool:
     """@notice Whether a resting order of an account can fill no more. `side` is the book's, 0 to 3: triggers die too."""
+    position: types.Position = state.get_position(account, state.find_position(account, market))  # an order holds a slot
+    return self.is_dead_beside(position, order, seq, side)
+
+
+@internal
+def is_dead_beside(position: types.Position, order: types.Order, seq: uint256, side: uint256) -> bool:
+    """@notice `is_dead` for who has its account's position at hand."""
     now: uint256 = state.get_time()
     if order.expiry != 0 and order.expiry < now:
         return True
-    cancel_at: uint256 = state.get_cancel_at(account)
+    cancel_at: uint256 = state.get_cancel_at(order.account)
     if cancel_at != 0 and cancel_at <= now:
         return True
-    position: types.Position = state.get_position(account, state.find_position(account, market))  # an order holds a slot
     if side < types.TRIGGER_FALL and order.flags & types.ORDER_REDUCE_ONLY == 0:
         return seq < position.min_seq
     if seq < position.reduce_min_seq:

@@ -8,10 +8,11 @@
         variables from `begin_chunk` to `end_chunk`. Work and proof are spent exactly as there: a leaf's first touch in a
         chunk costs WORK_LEAF and the same proof bytes.
 
-        `_signed` reads the signed 64-bit field that starts at a bit. Leaves that were found are remembered, and the hottest
+        Leaves that were found are remembered, and the hottest
         readers take cells of the leaf table without a call: margin checks are most of a chunk's gas.
 """
 
+from stf import layout
 from stf import params
 from stf import trie
 from stf import types
@@ -23,12 +24,6 @@ M48: constant(uint256) = 2**48 - 1
 M32: constant(uint256) = 2**32 - 1
 M24: constant(uint256) = 2**24 - 1
 M16: constant(uint256) = 2**16 - 1
-GLOBAL_KEY: constant(uint256) = 71 << 248  # "G"
-BOARD_KEY: constant(uint256) = 66 << 248  # "B"
-MARKET_KEY: constant(uint256) = 77 << 248  # "M"
-ACCOUNT_KEY: constant(uint256) = 65 << 248  # "A"
-BOOK_KEY: constant(uint256) = 79 << 248  # "O"
-WITHDRAWAL_KEY: constant(uint256) = 87 << 248  # "W"
 BOOK_LAST: constant(uint256) = 2**224 - 1  # a book's greatest key has these bits set
 
 # the global leaf, in fields
@@ -49,7 +44,8 @@ losses_total: transient(int256)
 outflow: transient(uint256)
 outflow_at: transient(uint256)
 outflow_limit: transient(uint256)
-chain_word: transient(uint256)  # the whole word of the chain's parameters and its level
+resting: transient(uint256)
+chain_word: transient(uint256)  # parameters of the chain and its level, as in the leaf
 # the chunk's books
 work: transient(uint256)
 proof: transient(uint256)
@@ -59,53 +55,6 @@ transactions: transient(uint256)
 last_account: transient(uint256)
 last_market: transient(uint256)
 board_leaves: transient(uint256[4])  # by group; 0 = not touched yet
-
-
-# --- keys of leaves ---------------------------------------------------------------------------------------------------
-
-@pure
-@internal
-def account_key(account: uint256) -> uint256:
-    return ACCOUNT_KEY | account << 216
-
-
-@pure
-@internal
-def board_key(group: uint256) -> uint256:
-    return BOARD_KEY | group << 240
-
-
-@pure
-@internal
-def market_key(market: uint256) -> uint256:
-    return MARKET_KEY | market << 232
-
-
-@pure
-@internal
-def book_prefix(market: uint256, side: uint256) -> uint256:
-    return BOOK_KEY | market << 232 | side << 224
-
-
-@pure
-@internal
-def book_key(side: uint256, price: uint256, seq: uint256) -> uint256:
-    """@notice Order of a resting order within its side: lower is better. 96 bits: price (on even sides inverted), sequence."""
-    if side & 1 == types.SELL:
-        return price << 64 | seq
-    return (params.PRICE_MAX - price) << 64 | seq
-
-
-@pure
-@internal
-def order_key(market: uint256, side: uint256, price: uint256, seq: uint256) -> uint256:
-    return self.book_prefix(market, side) | self.book_key(side, price, seq) << 128
-
-
-@pure
-@internal
-def withdrawal_key(withdrawal: uint256) -> uint256:
-    return WITHDRAWAL_KEY | withdrawal << 184
 
 
 # --- the chunk's books ------------------------------------------------------------------------------------------------
@@ -120,7 +69,7 @@ def begin_chunk():
     self.last_account = 0
     self.last_market = 0
     self.board_leaves = empty(uint256[4])
-    leaf: uint256 = trie.index_of(GLOBAL_KEY)
+    leaf: uint256 = trie.index_of(layout.GLOBAL_KEY)
     assert trie.exists(leaf), "BAD_WITNESS: the global leaf is claimed absent"
     self._touch(params.PROOF_DENSE + params.GLOBAL_WORDS * params.PROOF_WORD)
     word: uint256 = trie.get_word(leaf, 0)
@@ -134,30 +83,32 @@ def begin_chunk():
     self.last_anchor = (word >> 64) & M64
     self.sqrt_tau = word & M64
     word = trie.get_word(leaf, 2)
-    self.accounts_total = self._signed128(word, 128)
-    self.insurance_total = self._signed128(word, 0)
+    self.accounts_total = layout.signed128(word, 128)
+    self.insurance_total = layout.signed128(word, 0)
     word = trie.get_word(leaf, 3)
     self.fees = word >> 192
     self.deposits = (word >> 128) & M64
     self.withdrawn = (word >> 64) & M64
     self.outflow = word & M64
     word = trie.get_word(leaf, 4)
-    self.losses_total = self._signed128(word, 128)
+    self.losses_total = layout.signed128(word, 128)
     self.outflow_at = (word >> 64) & M64
     self.outflow_limit = word & M64
-    self.chain_word = trie.get_word(leaf, 5)
+    word = trie.get_word(leaf, 5)
+    self.resting = word >> 208
+    self.chain_word = word & (2**208 - 1)
 
 
 @internal
 def end_chunk():
     """@notice Writes the global leaf back. To be called once, after the rules and before the witness is verified."""
-    leaf: uint256 = trie.index_of(GLOBAL_KEY)
+    leaf: uint256 = trie.index_of(layout.GLOBAL_KEY)
     trie.set_word(leaf, 0, self.time << 192 | self.block_number << 128 | self.position << 64 | self.cursor)
     trie.set_word(leaf, 1, self.next_account << 192 | self.next_withdrawal << 128 | self.last_anchor << 64 | self.sqrt_tau)
-    trie.set_word(leaf, 2, self._bits(self.accounts_total) << 128 | self._bits(self.insurance_total) & (2**128 - 1))
+    trie.set_word(leaf, 2, layout.bits(self.accounts_total) << 128 | layout.bits(self.insurance_total) & (2**128 - 1))
     trie.set_word(leaf, 3, self.fees << 192 | self.deposits << 128 | self.withdrawn << 64 | self.outflow)
-    trie.set_word(leaf, 4, self._bits(self.losses_total) << 128 | self.outflow_at << 64 | self.outflow_limit)
-    trie.set_word(leaf, 5, self.chain_word)
+    trie.set_word(leaf, 4, layout.bits(self.losses_total) << 128 | self.outflow_at << 64 | self.outflow_limit)
+    trie.set_word(leaf, 5, self.resting << 208 | self.chain_word)
 
 
 @internal
@@ -350,8 +301,15 @@ def set_outflow_limit(limit: uint256):
 @view
 @internal
 def get_fees() -> uint256:
-    """@return fees held, micro-USD."""
+    """@return fees held, micro-USD; REST_FEE of every resting order among them may have to be given back."""
     return self.fees
+
+
+@view
+@internal
+def get_resting() -> uint256:
+    """@return resting orders of all accounts, dead ones and triggers included."""
+    return self.resting
 
 
 @internal
@@ -379,7 +337,7 @@ def open_account(owner: uint256) -> uint256:
     """@notice Creates the next account with its owner key. @return its id."""
     account: uint256 = self.next_account
     self.next_account = unsafe_add(account, 1)
-    leaf: uint256 = trie.index_of(self.account_key(account))
+    leaf: uint256 = trie.index_of(layout.account_key(account))
     assert not trie.exists(leaf)
     self._touch(params.PROOF_DENSE)
     trie.set_size(leaf, params.ACCOUNT_WORDS + params.KEY_WORDS)
@@ -396,7 +354,7 @@ def _account(account: uint256) -> uint256:
         return last & (2**128 - 1)
     leaf: uint256 = 0
     first: bool = False
-    leaf, first = trie.touch(self.account_key(account))
+    leaf, first = trie.touch(layout.account_key(account))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
     found: uint256 = self._position_at(trie.get_word(leaf, 0), 0) << 64 | leaf
@@ -416,7 +374,7 @@ def _position_at(head: uint256, index: uint256) -> uint256:
 @internal
 def get_collateral(account: uint256) -> int256:
     """@return micro-USD, signed."""
-    return self._signed(trie.get_word(self._account(account) & M64, 0), 168)
+    return layout.signed(trie.get_word(self._account(account) & M64, 0), 168)
 
 
 @internal
@@ -424,8 +382,8 @@ def add_collateral(account: uint256, amount: int256):
     """@param amount micro-USD, signed."""
     leaf: uint256 = self._account(account) & M64
     head: uint256 = trie.get_word(leaf, 0)
-    collateral: int256 = self._signed(head, 168) + amount
-    trie.set_word(leaf, 0, head & ~(M64 << 168) | (self._bits(collateral) & M64) << 168)
+    collateral: int256 = layout.signed(head, 168) + amount
+    trie.set_word(leaf, 0, head & ~(M64 << 168) | (layout.bits(collateral) & M64) << 168)
     self.accounts_total += amount
 
 
@@ -440,6 +398,7 @@ def add_open_orders(account: uint256, count: int256):
     head: uint256 = trie.get_word(leaf, 0)
     orders: uint256 = convert(convert((head >> 24) & M16, int256) + count, uint256)
     trie.set_word(leaf, 0, head & ~(M16 << 24) | orders << 24)
+    self.resting = convert(convert(self.resting, int256) + count, uint256)
 
 
 @internal
@@ -579,12 +538,12 @@ def set_position(account: uint256, index: uint256, position: types.Position):
     at: uint256 = self._position_at(trie.get_word(leaf, 0), index)
     first: uint256 = trie.get_word(leaf, at)
     # fields of 64 bits: products stay inside 126 bits
-    booked: int256 = unsafe_sub(unsafe_mul(self._signed(first, 192), self._signed(first, 64)), self._signed(first, 128))
+    booked: int256 = unsafe_sub(unsafe_mul(layout.signed(first, 192), layout.signed(first, 64)), layout.signed(first, 128))
     self.accounts_total += position.size * position.funding - position.cost - booked
-    booked = unsafe_mul(abs(self._signed(first, 192)), self._signed(first, 0))
+    booked = unsafe_mul(abs(layout.signed(first, 192)), layout.signed(first, 0))
     self.losses_total -= abs(position.size) * position.loss - booked
     trie.set_three(leaf, at, [
-        self._bits(position.size) << 192 | (self._bits(position.cost) & M64) << 128 | (self._bits(position.funding) & M64) << 64 | self._bits(position.loss) & M64,
+        layout.bits(position.size) << 192 | (layout.bits(position.cost) & M64) << 128 | (layout.bits(position.funding) & M64) << 64 | layout.bits(position.loss) & M64,
         position.buy_lots << 192 | position.sell_lots << 128 | position.buy_notional << 64 | position.sell_notional,
         position.min_seq << 160 | position.reduce_min_seq << 96 | position.reduce_lots << 32 | position.market << 16 | position.open_orders,
     ])
@@ -610,8 +569,8 @@ def remove_position(account: uint256, index: uint256):
     at: uint256 = self._position_at(head, index)
     first: uint256 = trie.get_word(leaf, at)
     # only empty ones are removed
-    assert self._signed(first, 192) * self._signed(first, 64) == self._signed(first, 128)
-    assert self._signed(first, 192) * self._signed(first, 0) == 0
+    assert layout.signed(first, 192) * layout.signed(first, 64) == layout.signed(first, 128)
+    assert layout.signed(first, 192) * layout.signed(first, 0) == 0
     last: uint256 = self._position_at(head, (head >> 8) & 255) - params.POSITION_WORDS
     if at != last:
         for word: uint256 in range(params.POSITION_WORDS):
@@ -630,7 +589,7 @@ def _market(market: uint256) -> uint256:
         return last & (2**128 - 1)
     leaf: uint256 = 0
     first: bool = False
-    leaf, first = trie.touch(self.market_key(market))
+    leaf, first = trie.touch(layout.market_key(market))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
     self.last_market = unsafe_add(market, 1) << 128 | leaf
@@ -640,7 +599,7 @@ def _market(market: uint256) -> uint256:
 @internal
 def create_market(market: uint256):
     """@notice Creates a market's leaf; the caller sets its board entry and configuration."""
-    leaf: uint256 = trie.index_of(self.market_key(market))
+    leaf: uint256 = trie.index_of(layout.market_key(market))
     assert not trie.exists(leaf)
     self._touch(params.PROOF_DENSE)
     trie.set_size(leaf, params.MARKET_WORDS)
@@ -743,10 +702,10 @@ def add_loss(market: uint256, side: uint256, lots: int256, per_lot: int256):
 def get_insurance(market: uint256) -> types.Insurance:
     word: uint256 = trie.get_word(self._market(market), 1)
     return types.Insurance(
-        cash=self._signed(word, 192),
-        size=self._signed(word, 128),
-        cost=self._signed(word, 64),
-        funding=self._signed(word, 0),
+        cash=layout.signed(word, 192),
+        size=layout.signed(word, 128),
+        cost=layout.signed(word, 64),
+        funding=layout.signed(word, 0),
     )
 
 
@@ -755,8 +714,8 @@ def set_insurance(market: uint256, insurance: types.Insurance):
     old: types.Insurance = self.get_insurance(market)
     self.insurance_total += insurance.cash + insurance.size * insurance.funding - insurance.cost
     self.insurance_total -= old.cash + old.size * old.funding - old.cost
-    word: uint256 = self._bits(insurance.cash) << 192 | (self._bits(insurance.size) & M64) << 128
-    word |= (self._bits(insurance.cost) & M64) << 64 | self._bits(insurance.funding) & M64
+    word: uint256 = layout.bits(insurance.cash) << 192 | (layout.bits(insurance.size) & M64) << 128
+    word |= (layout.bits(insurance.cost) & M64) << 64 | layout.bits(insurance.funding) & M64
     trie.set_word(self._market(market), 1, word)
 
 
@@ -765,8 +724,8 @@ def add_insurance(market: uint256, amount: int256):
     """@notice Changes a market's insurance cash, micro-USD."""
     leaf: uint256 = self._market(market)
     word: uint256 = trie.get_word(leaf, 1)
-    cash: int256 = self._signed(word, 192) + amount
-    trie.set_word(leaf, 1, word & (2**192 - 1) | self._bits(cash) << 192)
+    cash: int256 = layout.signed(word, 192) + amount
+    trie.set_word(leaf, 1, word & (2**192 - 1) | layout.bits(cash) << 192)
     self.insurance_total += amount
 
 
@@ -777,12 +736,12 @@ def get_price_state(market: uint256) -> types.PriceState:
     second: uint256 = trie.get_word(leaf, 5)
     return types.PriceState(
         index=(first >> 208) & M32,
-        basis=self._signed(first, 144),
+        basis=layout.signed(first, 144),
         basis_time=(first >> 96) & M48,
         variance=(first >> 32) & M64,
         sample_price=first & M32,
         sample_time=(second >> 192) & M48,
-        funding_acc=self._signed(second, 128),
+        funding_acc=layout.signed(second, 128),
         funding_time=(second >> 80) & M48,
         jump_price=(second >> 48) & M32,
         jump_at=second & M48,
@@ -792,10 +751,22 @@ def get_price_state(market: uint256) -> types.PriceState:
 @internal
 def set_price_state(market: uint256, prices: types.PriceState):
     leaf: uint256 = self._market(market)
-    word: uint256 = prices.index << 208 | (self._bits(prices.basis) & M64) << 144 | prices.basis_time << 96
+    word: uint256 = prices.index << 208 | (layout.bits(prices.basis) & M64) << 144 | prices.basis_time << 96
     trie.set_word(leaf, 4, word | prices.variance << 32 | prices.sample_price)
-    word = prices.sample_time << 192 | (self._bits(prices.funding_acc) & M64) << 128 | prices.funding_time << 80
+    word = prices.sample_time << 192 | (layout.bits(prices.funding_acc) & M64) << 128 | prices.funding_time << 80
     trie.set_word(leaf, 5, word | prices.jump_price << 48 | prices.jump_at)
+
+
+@internal
+def get_jump_price(market: uint256) -> uint256:
+    """@return a median that must hold before it is believed, ticks; 0 = none."""
+    return (trie.get_word(self._market(market), 5) >> 48) & M32
+
+
+@internal
+def get_expiry(market: uint256) -> uint256:
+    """@return when a dated future expires, ms; 0 = perpetual."""
+    return trie.get_word(self._market(market), 6) & M48
 
 
 @internal
@@ -878,7 +849,7 @@ def _boards(group: uint256) -> uint256:
     if leaf != 0:
         return leaf
     first: bool = False
-    leaf, first = trie.touch(self.board_key(group))
+    leaf, first = trie.touch(layout.board_key(group))
     if first:
         self._touch(params.PROOF_DENSE + params.PROOF_WORD * trie.get_size(leaf))
     self.board_leaves[group] = leaf
@@ -922,10 +893,10 @@ def set_board(market: uint256, board: types.Board):
     if at >= trie.get_size(leaf):
         trie.set_size(leaf, at + params.BOARD_WORDS)
     first: uint256 = board.mark << 216 | board.mark_time << 168 | board.tick_value << 136 | board.status << 128
-    losses: uint256 = (self._bits(board.loss_long) & M64) << 128 | (self._bits(board.loss_short) & M64) << 64
+    losses: uint256 = (layout.bits(board.loss_long) & M64) << 128 | (layout.bits(board.loss_short) & M64) << 64
     trie.set_three(leaf, at, [
         first | board.mm_base << 104 | board.mm_cap << 80 | board.im_base << 56 | board.im_cap << 32 | board.stale_ms,
-        self._bits(board.funding) << 192 | losses | board.impact,
+        layout.bits(board.funding) << 192 | losses | board.impact,
         board.risk << 192 | board.addon_cap << 168,
     ])
 
@@ -938,7 +909,7 @@ def get_best(market: uint256, side: uint256) -> (uint256, uint256):
     @notice (price, sequence) of the best resting order of a side, dead ones included; (0, 0) if there is none.
             The look is part of the proof: every order up to the best one seen must be in the witness.
     """
-    first_key: uint256 = self.book_prefix(market, side)
+    first_key: uint256 = layout.book_prefix(market, side)
     leaf: uint256 = 0
     first_look: bool = False
     first_touch: bool = False
@@ -954,8 +925,8 @@ def get_next(market: uint256, side: uint256, price: uint256, seq: uint256) -> (u
     @notice (price, sequence) of the order that stands next behind a place, dead ones included; (0, 0) if there is none.
             The place must have been seen (`get_best` or this). The look is part of the proof, as there.
     """
-    first_key: uint256 = self.book_prefix(market, side)
-    place: uint256 = trie.index_of(first_key | self.book_key(side, price, seq) << 128)
+    first_key: uint256 = layout.book_prefix(market, side)
+    place: uint256 = trie.index_of(first_key | layout.book_key(side, price, seq) << 128)
     leaf: uint256 = 0
     first_touch: bool = False
     leaf, first_touch = trie.observe_next(market << 2 | side, first_key, first_key | BOOK_LAST, place)
@@ -981,7 +952,7 @@ def _order(market: uint256, side: uint256, price: uint256, seq: uint256) -> uint
     """@return the leaf of a resting order, existing or not."""
     leaf: uint256 = 0
     first: bool = False
-    leaf, first = trie.touch(self.order_key(market, side, price, seq))
+    leaf, first = trie.touch(layout.order_key(market, side, price, seq))
     if first:
         self._touch(params.PROOF_ORDER)
     return leaf
@@ -1021,31 +992,9 @@ def create_withdrawal(recipient: uint256, amount: uint256) -> uint256:
     withdrawal: uint256 = self.next_withdrawal
     self.next_withdrawal = unsafe_add(withdrawal, 1)
     self.withdrawn += amount
-    leaf: uint256 = trie.index_of(self.withdrawal_key(withdrawal))
+    leaf: uint256 = trie.index_of(layout.withdrawal_key(withdrawal))
     assert not trie.exists(leaf)
     self._touch(params.PROOF_DENSE)
     trie.set_size(leaf, 1)
     trie.set_word(leaf, 0, recipient << 64 | amount)
     return withdrawal
-
-
-# --- bits -------------------------------------------------------------------------------------------------------------
-
-@pure
-@internal
-def _signed(word: uint256, at: uint256) -> int256:
-    """@return the signed 64-bit field that starts at bit `at`: moved to the top, then back with its sign."""
-    return convert(convert(word << unsafe_sub(192, at), bytes32), int256) >> 192
-
-
-@pure
-@internal
-def _signed128(word: uint256, at: uint256) -> int256:
-    return convert(convert(word << unsafe_sub(128, at), bytes32), int256) >> 128
-
-
-@pure
-@internal
-def _bits(number: int256) -> uint256:
-    """@return two's complement."""
-    return convert(convert(number, bytes32), uint256)

@@ -10,7 +10,7 @@
         after the other as size:2 and bytes; that they are the inbox's is for the caller to check.
 """
 from stf import encoding
-from stf import inbox
+from stf import finality
 from stf import params
 from stf import parts
 from stf import state
@@ -18,7 +18,7 @@ from stf import types
 
 uses: encoding
 uses: state
-uses: inbox
+uses: finality
 uses: parts
 
 INVALID_ROOT: constant(bytes32) = 0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
@@ -29,16 +29,17 @@ PROOF_ACCOUNT: constant(uint256) = params.PROOF_DENSE + params.PROOF_WORD * (
 )
 PROOF_MARKET: constant(uint256) = params.PROOF_DENSE + params.PROOF_WORD * (params.MARKET_WORDS + params.PUBLISHERS_MAX)
 PROOF_BOARD: constant(uint256) = params.PROOF_DENSE + params.PROOF_WORD * 24
+PROOF_PRICE: constant(uint256) = (  # two quotes looked at
+    PROOF_MARKET + PROOF_BOARD + 2 * (params.PROOF_ORDER + params.PROOF_VISIT + PROOF_ACCOUNT)
+)
 # worst case of one margin check, in work
 WORK_HEALTH: constant(uint256) = params.WORK_TERM * (params.POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and a margin check; the order where it stops; every board; the
-# taker's margin check
-MATCH_WORK: constant(uint256) = (
-    params.MATCH_STEPS * (params.WORK_STEP + WORK_HEALTH + 2 * params.WORK_LEAF) + 5 * params.WORK_LEAF + WORK_HEALTH
-)
-MATCH_PROOF: constant(uint256) = (
-    params.MATCH_STEPS * (params.PROOF_VISIT + PROOF_ACCOUNT) + params.PROOF_VISIT + 4 * PROOF_BOARD
-)
+# a visit: an order, its account, a margin check
+VISIT_WORK: constant(uint256) = params.WORK_STEP + WORK_HEALTH + 2 * params.WORK_LEAF
+VISIT_PROOF: constant(uint256) = params.PROOF_VISIT + PROOF_ACCOUNT
+# a match: up to 16 visits; the order it ends at; every board; the taker's margin check
+MATCH_WORK: constant(uint256) = params.MATCH_STEPS * VISIT_WORK + 5 * params.WORK_LEAF + WORK_HEALTH
+MATCH_PROOF: constant(uint256) = params.MATCH_STEPS * VISIT_PROOF + params.PROOF_VISIT + 4 * PROOF_BOARD
 MATCH_LEAVES: constant(uint256) = 2 * params.MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
 FORCED_WORK: constant(uint256) = 3_200_000
@@ -133,6 +134,12 @@ def execute_kind(kind: uint256, start: uint256, pos: uint256, forced: bool) -> (
         return self.oracle_price(start, pos, forced)
     if kind == types.LIQUIDATE:
         return self.liquidate(start, pos, forced)
+    if kind == types.SWEEP:
+        return self.sweep(start, pos, forced)
+    if kind == types.TRIGGER_FIRE:
+        return self.trigger_fire(start, pos, forced)
+    if kind == types.SETTLE:
+        return self.settle(start, pos, forced)
     self.begin(start, encoding.BAD, forced, 0, 0, 0)
     return types.FORCED_INVALID, pos
 
@@ -192,26 +199,26 @@ def actions(start: uint256, position: uint256, forced: bool) -> (uint256, uint25
     work, leaves, proof = self.actions_room(count, places, markets)
     if not self.begin(start, pos, forced, work, leaves, proof):
         return types.FORCED_INVALID, pos
-    state.spend_work(params.WORK_SIGNATURE)
+    state.spend_work(params.WORK_SIGNATURE + count * params.WORK_DECODE)
     slot: uint256 = packed >> 5
     if account > params.ACCOUNTS_MAX:
         return types.NO_ACCOUNT, pos
     signer: uint256 = encoding.recover(encoding.actions_digest(account, slot, nonce, expiry, listed), r, vs)
     status: uint256 = parts.authorize(account, slot, signer, nonce, expiry)
     if status == types.OK:
-        self.act(account, listed)
+        self.act(account, listed, self.match_steps(places))
     return status, pos
 
 
 @pure
 @internal
 def count_places(listed: DynArray[types.Action, params.ACTIONS_MAX]) -> (uint256, uint256):
-    """@return how many actions place orders, and in how many runs of one market all actions stand (an upper bound)."""
+    """@return how many actions place orders or triggers, and in how many runs of one market all stand (an upper bound)."""
     places: uint256 = 0
     markets: uint256 = 0
     last: uint256 = 2**32
     for action: types.Action in listed:
-        if action.op == types.PLACE:
+        if action.op == types.PLACE or action.op == types.TRIGGER:
             places += 1
         if action.market != last:
             markets += 1
@@ -225,32 +232,40 @@ def actions_room(count: uint256, places: uint256, markets: uint256) -> (uint256,
     """@return worst case of an Actions transaction: work, leaves, proof bytes."""
     work: uint256 = (
         params.WORK_SIGNATURE
-        + count * (params.WORK_ACTION + params.WORK_LEAF)
+        + count * (params.WORK_DECODE + params.WORK_ACTION + params.WORK_LEAF)
         + params.WORK_LEAF
         + markets * 2 * params.WORK_LEAF
     )
     leaves: uint256 = 1 + count + 2 * markets
     proof: uint256 = PROOF_ACCOUNT + count * params.PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * (WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
+        work += places * (params.WORK_PLACE + WORK_HEALTH + params.WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * params.PROOF_VISIT + MATCH_PROOF + 2 * markets * params.PROOF_ORDER
+        fewer: uint256 = params.MATCH_STEPS - self.match_steps(places)
+        work -= fewer * VISIT_WORK
+        leaves -= fewer * 2
+        proof -= fewer * VISIT_PROOF
     return work, leaves, proof
 
 
+@pure
 @internal
-def act(account: uint256, listed: DynArray[types.Action, params.ACTIONS_MAX]):
-    """@notice Executes an authorized list. Its orders share one allowance of match steps."""
-    steps: uint256 = params.MATCH_STEPS
+def match_steps(places: uint256) -> uint256:
+    """@return match steps that a list with these many orders has in all."""
+    return min(params.MATCH_STEPS, params.ORDERS_AND_STEPS - places)
+
+
+@internal
+def act(account: uint256, listed: DynArray[types.Action, params.ACTIONS_MAX], allowance: uint256):
+    """@notice Executes an authorized list. Its orders share an allowance of match steps."""
+    steps: uint256 = allowance
     status: uint256 = 0
     for action: types.Action in listed:
         state.spend_work(params.WORK_ACTION)
         if action.op == types.PLACE:
-            status, steps = parts.place(account, action, steps)
-        elif action.op == types.CANCEL:
-            status = parts.cancel(account, action)
-        elif action.op == types.CANCEL_ALL:
-            status = parts.cancel_all(account, action.market)
+            state.spend_work(params.WORK_PLACE)
+        status, steps = parts.perform(account, action, steps)
 
 
 @internal
@@ -265,11 +280,12 @@ def resume(start: uint256, position: uint256, forced: bool) -> (uint256, uint256
         start,
         pos,
         forced,
-        MATCH_WORK + 4 * params.WORK_LEAF,
+        MATCH_WORK + params.WORK_ACTION + 4 * params.WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 3 * params.PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
         return types.FORCED_INVALID, pos
+    state.spend_work(params.WORK_ACTION)
     return parts.resume(market, params.MATCH_STEPS), pos
 
 
@@ -363,9 +379,9 @@ def oracle_price(start: uint256, position: uint256, forced: bool) -> (uint256, u
         start,
         pos,
         forced,
-        params.WORK_SIGNATURE + count * (params.WORK_PRICE + 2 * params.WORK_LEAF),
-        2 * count,
-        count * (PROOF_MARKET + PROOF_BOARD),
+        params.WORK_SIGNATURE + count * (params.WORK_PRICE + 6 * params.WORK_LEAF),
+        6 * count,
+        count * PROOF_PRICE,
     ):
         return types.FORCED_INVALID, pos
     state.spend_work(params.WORK_SIGNATURE)
@@ -399,12 +415,83 @@ def liquidate(start: uint256, position: uint256, forced: bool) -> (uint256, uint
         start,
         pos,
         forced,
-        MATCH_WORK + 4 * WORK_HEALTH + 4 * params.WORK_LEAF,
+        MATCH_WORK + params.WORK_ACTION + 3 * WORK_HEALTH + 4 * params.WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 2 * params.PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
         return types.FORCED_INVALID, pos
-    return parts.liquidate(account, market), pos
+    state.spend_work(params.WORK_ACTION)
+    return parts.liquidate(account, market, forced), pos
+
+
+@internal
+def sweep(start: uint256, position: uint256, forced: bool) -> (uint256, uint256):
+    """@notice Removes dead orders from the edge of a book, or dead triggers."""
+    pos: uint256 = position
+    market: uint256 = 0
+    side: uint256 = 0
+    market, pos = encoding.read_varint(pos)
+    side, pos = encoding.read_byte(pos)
+    if market > 65535 or side > types.TRIGGER_RISE:
+        pos = encoding.BAD
+    if not self.begin(
+        start,
+        pos,
+        forced,
+        params.WORK_ACTION + params.SWEEP_MAX * (params.WORK_STEP + 2 * params.WORK_LEAF) + 3 * params.WORK_LEAF,
+        2 * params.SWEEP_MAX + 3,
+        params.SWEEP_MAX * (params.PROOF_VISIT + PROOF_ACCOUNT)
+        + params.PROOF_VISIT + params.PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
+    ):
+        return types.FORCED_INVALID, pos
+    state.spend_work(params.WORK_ACTION)
+    return parts.sweep(market, side), pos
+
+
+@internal
+def trigger_fire(start: uint256, position: uint256, forced: bool) -> (uint256, uint256):
+    """@notice Runs the first trigger that the mark has reached, as a reduce-only order."""
+    pos: uint256 = position
+    market: uint256 = 0
+    direction: uint256 = 0
+    market, pos = encoding.read_varint(pos)
+    direction, pos = encoding.read_byte(pos)
+    if market > 65535 or direction > 1:
+        pos = encoding.BAD
+    if not self.begin(
+        start,
+        pos,
+        forced,
+        MATCH_WORK + params.WORK_ACTION + params.WORK_STEP + WORK_HEALTH + 5 * params.WORK_LEAF,
+        MATCH_LEAVES + 5,
+        MATCH_PROOF + PROOF_ACCOUNT + 3 * params.PROOF_ORDER + 2 * params.PROOF_VISIT + PROOF_MARKET + PROOF_BOARD,
+    ):
+        return types.FORCED_INVALID, pos
+    state.spend_work(params.WORK_ACTION)
+    return parts.fire(market, direction), pos
+
+
+@internal
+def settle(start: uint256, position: uint256, forced: bool) -> (uint256, uint256):
+    """@notice Closes an account's position in an expired market at its final mark."""
+    pos: uint256 = position
+    account: uint256 = 0
+    market: uint256 = 0
+    account, pos = encoding.read_varint(pos)
+    market, pos = encoding.read_varint(pos)
+    if account > params.ACCOUNTS_MAX or market > 65535:
+        pos = encoding.BAD
+    if not self.begin(
+        start,
+        pos,
+        forced,
+        params.WORK_ACTION + 2 * WORK_HEALTH + 8 * params.WORK_LEAF,
+        8,
+        2 * PROOF_ACCOUNT + PROOF_MARKET + 5 * PROOF_BOARD,
+    ):
+        return types.FORCED_INVALID, pos
+    state.spend_work(params.WORK_ACTION)
+    return parts.settle(account, market), pos
 
 
 @internal
@@ -420,6 +507,7 @@ def open_block(start: uint256, position: uint256) -> (uint256, uint256):
         return types.FORCED_INVALID, pos
     state.set_block_number(state.get_block_number() + 1)
     state.set_time(time)
+    finality.update()
     return types.OK, pos
 
 
@@ -459,6 +547,7 @@ def consume(start: uint256, pos: uint256) -> (uint256, uint256):
     seconds: uint256 = 0
     seconds, payload = encoding.read_fixed(base + 21, 8)
     state.set_time(min(params.TIME_MAX, max(state.get_time(), seconds * 1000)))
+    finality.update()
     status: uint256 = self.deliver(kind, payload)
     encoding.set_end(outer)
     return status, pos
@@ -477,17 +566,13 @@ def message_room(kind: uint256) -> (uint256, uint256, uint256):
 @internal
 def deliver(kind: uint256, pos: uint256) -> uint256:
     """@notice Acts on a message whose payload starts at `pos`."""
-    if kind == types.DEPOSIT:
-        return inbox.deposit(pos)
-    if kind == types.FORCED:
-        forced_kind: uint256 = 0
-        position: uint256 = 0
-        status: uint256 = 0
-        forced_kind, position = encoding.read_byte(pos)
-        status, position = self.execute_kind(forced_kind, pos, position, True)
-        return status
-    if kind == types.ANCHOR_NOTICE or kind == types.ROLLBACK_NOTICE:
-        return inbox.notice(pos)
-    if kind == types.ADMIN:
-        return inbox.administer(pos)
-    return types.BAD_MESSAGE
+    if kind != types.FORCED:
+        if pos == encoding.BAD:
+            return types.BAD_MESSAGE
+        return parts.deliver(kind, pos, unsafe_sub(encoding.get_end(), pos))
+    forced_kind: uint256 = 0
+    position: uint256 = 0
+    status: uint256 = 0
+    forced_kind, position = encoding.read_byte(pos)
+    status, position = self.execute_kind(forced_kind, pos, position, True)
+    return status

@@ -36,7 +36,6 @@ TOO_MANY_ORDERS: constant(uint256) = 22
 TOO_MANY_POSITIONS: constant(uint256) = 23
 INSUFFICIENT_MARGIN: constant(uint256) = 24
 WOULD_CROSS: constant(uint256) = 25
-UNSUPPORTED: constant(uint256) = 26
 ORDER_NOT_FOUND: constant(uint256) = 27
 NOT_YOUR_ORDER: constant(uint256) = 28
 ORDER_EXPIRED: constant(uint256) = 29

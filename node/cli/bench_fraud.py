@@ -68,8 +68,10 @@ class _L1:
         token = self._create("TestUSD", b"")
         params = Timings().params(L2_CHAIN)
         self.rollup = self._create("Rollup", bindings.encode_constructor(token, self._signer.address, params))
-        parts = encode(["address", "address"], [self._create("FraudBook", b""), self._create("FraudAccounts", b"")])
-        rules = self._create("FraudRules", parts)
+        parts: dict[str, bytes] = {}
+        for name, needs in contracts.RULES_PARTS.items():
+            parts[name] = self._create(name, encode(["address"] * len(needs), [parts[need] for need in needs]))
+        rules = parts["FraudRules"]
         self.verifier = self._create("FraudVerifier", encode(["address", "address"], [self.rollup, rules]))
 
     def call(self, data: bytes) -> Outcome:

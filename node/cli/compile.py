@@ -24,9 +24,11 @@ from node.cli.output import UserError, emit, note
 PACKAGES: Final = ("node", "sequencer", "prover", "contracts")
 #: what every order passes through, and little else: the rest of a node waits for disk and network
 MODULES: Final = (
-    "node/stf/params", "node/stf/fixed_point", "node/stf/types", "node/stf/encoding", "node/stf/state",
-    "node/stf/margin", "node/stf/oracle", "node/stf/accounts", "node/stf/book", "node/stf/liquidation",
-    "node/stf/inbox", "node/stf/transition", "node/stf/engine", "node/stf/trie", "node/derive/blocks",
+    "node/stf/params", "node/stf/fixed_point", "node/stf/types", "node/stf/encoding", "node/stf/layout",
+    "node/stf/state", "node/stf/quotes", "node/stf/funding", "node/stf/oracle", "node/stf/finality", "node/stf/margin",
+    "node/stf/accounts", "node/stf/book", "node/stf/fok", "node/stf/orders", "node/stf/insurance",
+    "node/stf/liquidation", "node/stf/settlement", "node/stf/inbox", "node/stf/transition", "node/stf/engine",
+    "node/stf/trie", "node/derive/blocks",
 )
 COMPILE_S: Final = 900
 #: mypyc trusts annotations; strictness is the type checker's business, not this build's

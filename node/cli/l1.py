@@ -137,7 +137,7 @@ def deploy(
     token
         An ERC-20 with 6 decimals to use as collateral; empty deploys a TestUSD that anyone may mint.
     markets
-        TOML file of [[market]] tables; without it, BTC-USD and ETH-USD.
+        TOML file of [[market]] tables and a [chain] table; without it, BTC-USD and ETH-USD.
     l2_chain_id
         Chain id of L2; signatures are bound to it and to the Rollup.
     challenge_window_s
@@ -161,8 +161,7 @@ def deploy(
     """
     from node.cli.keys import parse_address
     from node.l1.deploy import deploy as deploy_all
-    from node.l1.deployment import DEFAULT_MARKETS, Plan, Timings, load_markets, to_json
-
+    from node.l1.deployment import DEFAULT_MARKETS, ChainSpec, Plan, Timings, load_markets, to_json
     log.configure("warning")
     journal = out.with_suffix(".journal")
     if out.exists():
@@ -173,10 +172,10 @@ def deploy(
         challenge_window_s=challenge_window_s, force_delay_s=force_delay_s, seat_idle_s=seat_idle_s,
         timelock_s=timelock_s, bond_delay_s=bond_delay_s, force_floor_s=max(1, force_delay_s // 8),
         exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s)
+    specs, chain = (DEFAULT_MARKETS, ChainSpec()) if markets is None else load_markets(markets)
     plan = Plan(
-        tuple(parse_address(item, "publishers") for item in publishers), timings,
-        DEFAULT_MARKETS if markets is None else load_markets(markets), l2_chain_id,
-        parse_address(token, "token") if token else b"")
+        tuple(parse_address(item, "publishers") for item in publishers), timings, specs, l2_chain_id,
+        parse_address(token, "token") if token else b"", chain)
     _check_quorum(plan)
 
     async def main() -> None:

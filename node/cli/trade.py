@@ -5,7 +5,8 @@ Prices are ticks and sizes lots, as markets define them; money is given and show
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -67,7 +68,17 @@ async def _trader(client: Any, account: int | None) -> Any:
     raise UserError(f"0x{signer.address.hex()} is no key of account {account}; its owner is {row.owner}")
 
 
+@asynccontextmanager
+async def open_trader(rpc: str, account: int | None) -> AsyncIterator[Any]:
+    """A trader with the user's key over a connection of its own."""
+    from node.sdk import connect
+
+    async with connect(rpc) as client:
+        yield await _trader(client, account)
+
+
 def _sent(sent: Any) -> dict[str, Any]:
+    """What the sequencer answered, for --json."""
     return msgspec.to_builtins(sent)  # type: ignore[no-any-return]
 
 
@@ -80,35 +91,62 @@ def _fills(sent: Any) -> str:
     return f"; {lots:,} lots filled at {at} ticks"
 
 
+def _order_line(row: Any) -> str:
+    """A resting order or trigger."""
+    if row.trigger:
+        limit = f" at {row.limit:,} or better" if row.limit else ""
+        kind, where = "trigger", f"{row.side} {row.lots:,}{limit} once the mark is at {row.price:,} or {row.trigger}"
+    else:
+        kind, where = "order", f"{row.side} {row.lots:,} at {row.price:,}" + (" reduce-only" if row.reduce_only else "")
+    return f"  {kind} {row.client_id}: market {row.market}  {where}" + ("" if row.live else "  DEAD")
+
+
 def order(
-    side: Literal["buy", "sell"], lots: Whole, price: Whole, *, market: Whole = 0, account: Whole | None = None,
-    tif: Literal["GTC", "IOC", "POST_ONLY"] = "GTC", client_id: Whole | None = None,
-    rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
+    side: Literal["buy", "sell"], lots: Whole, price: Whole | None = None, *, market: Whole = 0,
+    account: Whole | None = None, tif: Literal["GTC", "IOC", "FOK", "POST_ONLY"] = "GTC", reduce_only: bool = False,
+    self_trade: Literal["CANCEL_RESTING", "CANCEL_TAKER", "CANCEL_BOTH"] = "CANCEL_RESTING",
+    client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
     """Place an order, signed with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE).
+
+    Without a price it is a market order: it trades at once with what the book has inside the market's price band, and
+    the rest is cancelled.
 
     Parameters
     ----------
     lots
         Size in lots.
     price
-        Limit in ticks.
+        Limit in ticks; none for a market order.
     market
         Number of the market; `anchorline status` lists them.
     tif
-        Time in force: good till cancelled, immediate or cancel, or only if it rests in the book.
+        Time in force: good till cancelled, immediate or cancel, whole or nothing, or only if it rests in the book.
+    reduce_only
+        Only make your position smaller: needs no margin, and is clipped to the position.
+    self_trade
+        What is cancelled if it meets an order of yours: that one, this one, or both.
     account
         Yours by default: the newest one that the key owns.
     client_id
         Your name for the order, to cancel it by; keep it unique. Chosen if you give none.
     """
+    if price is None and tif not in ("GTC", "IOC"):
+        raise UserError(f"a market order trades at once: give a price for {tif}")
+
     async def command() -> None:
         from node.sdk import connect
 
         async with connect(rpc) as client:
             trader = await _trader(client, account)
-            sent = await trader.place(market, side, price=price, lots=lots, tif=tif, client_id=client_id)
-            filled = _fills(sent) or ("; nothing filled" if tif == "IOC" else "")
+            if price is None:
+                sent = await trader.market_order(
+                    market, side, lots=lots, client_id=client_id, reduce_only=reduce_only)
+            else:
+                sent = await trader.place(
+                    market, side, price=price, lots=lots, tif=tif, client_id=client_id, reduce_only=reduce_only,
+                    self_trade=self_trade)
+            filled = _fills(sent) or ("; nothing filled" if tif == "IOC" or price is None else "")
             text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{filled}"
             emit(json, _sent(sent), text)
 
@@ -119,7 +157,7 @@ def cancel(
     client_id: Whole | None = None, *, market: Whole = 0, all: bool = False, account: Whole | None = None,
     rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
-    """Cancel one order by its client id, or with --all every order in a market. Signed with your key.
+    """Cancel one order or trigger by its client id, or with --all everything in a market. Signed with your key.
 
     Parameters
     ----------
@@ -188,7 +226,7 @@ def account(number: Whole | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: boo
         ]
         lines += [f"  position: market {p.market}  {p.size:+,} lots  unrealized {_usd(p.unrealized)} USD"
                   for p in row.positions if p.size]
-        lines += [f"  order {o.client_id}: market {o.market}  {o.side} {o.lots:,} at {o.price:,}" for o in orders]
+        lines += [_order_line(o) for o in orders]
         emit(json, result, "\n".join(lines))
 
     _run(command)
@@ -213,6 +251,8 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
             lines.append(f"  {found['roots']['agreed']:,} roots agree with L1, {found['roots']['disagreed']:,} do not")
         lines += [
             f"  market {item.market}: mark {item.mark:,} ticks, a lot is worth {_usd(item.mark * item.tick_value)} USD"
+            + f"; funding {item.prices.funding_bps_8h:+.2f} bp per 8 h"
+            + ("" if item.status == "open" else f"; {item.status.upper()}")
             + ("" if item.fresh else "; STALE, no new orders") for item in markets]
         if found.get("problem"):
             lines.append(f"  problem: {found['problem']}")

@@ -1,7 +1,7 @@
 """Evidence that a promise was broken, from what a trader keeps and what L1 shows.
 
-A promise names a transaction's position; a batch's chunk starts at the position that the ``G`` leaf before it names. The
-chunk that holds the position is found by replaying how many transactions each chunk has; the contract walks its bytes.
+A promise names a transaction's position; a batch's chunk starts at the position that the ``G`` leaf before it names.
+From there the contract walks the chunk's bytes.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from node.stf.trie import TrieView
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What an account can register: ``equity`` in micro-USD for ``owner`` (20 bytes), with the witness that shows it."""
+    """What an account can register: ``equity`` in micro-USD for ``owner`` (20 bytes), and the witness that shows it."""
 
     account: int
     owner: bytes

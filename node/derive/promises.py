@@ -8,8 +8,8 @@
 
 A promise binds order: the transaction with this hash stands at this position. The G leaf proves the position at which
 every chunk starts, so another transaction at a promised position is provable (contracts/PromiseCourt.vy). ``time`` is
-when it was given, ms since 1970, never before the L2 time of its transactions: the posting's deadline counts from it, and
-L2 time may be held back while L1's does not wait.
+when it was given, ms since 1970, never before the L2 time of its transactions: the posting's deadline counts from it,
+and L2 time may be held back while L1's does not wait.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from node.stf import encoding
 from node.stf.commitments import CHUNKS_PER_BATCH_MAX, list_root, list_verify
 from node.stf.trie import keccak
 
-PROMISE_TYPE: Final = "Promise(uint64 epoch,uint64 firstPosition,uint64 count,uint64 time,bytes32 previous,bytes32 root)"
+PROMISE_TYPE: Final = (
+    "Promise(uint64 epoch,uint64 firstPosition,uint64 count,uint64 time,bytes32 previous,bytes32 root)"
+)
 GROUP_MAX: Final = CHUNKS_PER_BATCH_MAX
 _TYPE_HASH: Final = keccak(PROMISE_TYPE.encode())
 

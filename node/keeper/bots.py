@@ -16,7 +16,8 @@ import trio
 from node.keeper.figures import Figures
 from node.keeper.oracle import PPM, PriceSource
 from node.sdk.errors import AnchorlineError, ConnectionLost
-from node.sdk.trader import Sent, Trader, cancel, now_ms, place
+from node.sdk.orders import cancel, place
+from node.sdk.trader import Sent, Trader, now_ms
 from node.stf.types import PLACE, Action
 
 LADDER: Final = 10  # orders a side

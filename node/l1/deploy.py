@@ -2,7 +2,8 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-verifier, exodus and promise court, which name it, markets before their publishers, `open` last.
+verifier, exodus and promise court, which name it, markets before what needs them (risk parameters, publishers), `open`
+last.
 """
 
 from __future__ import annotations
@@ -47,27 +48,26 @@ class _Run:
         """Every step."""
         plan = self._plan
         params = plan.timings.params(plan.l2_chain_id)
-        first: list[tuple[str, bytes]] = [("FraudBook", b""), ("FraudAccounts", b"")]
+        first = [name for name, needs in contracts.RULES_PARTS.items() if not needs]
         if plan.token:
             self._created["TestUSD"] = plan.token
         else:
-            first.append(("TestUSD", b""))
-        await self._together([partial(self._create, name, args) for name, args in first])
-        parts = encode(["address", "address"], [self._created["FraudBook"], self._created["FraudAccounts"]])
+            first.append("TestUSD")
+        await self._together([partial(self._create, name, b"") for name in first])
+        second = [name for name in contracts.RULES_PARTS if name not in self._created and name != "FraudRules"]
         rollup_args = bindings.encode_constructor(self._created["TestUSD"], self._sender.address, params)
-        await self._together([
-            partial(self._create, "FraudRules", parts), partial(self._create, "Rollup", rollup_args),
-        ])
+        await self._together([partial(self._create_part, name) for name in second])
+        await self._together([partial(self._create_part, "FraudRules"), partial(self._create, "Rollup", rollup_args)])
         verifier_args = encode(["address", "address"], [self._created["Rollup"], self._created["FraudRules"]])
         await self._together([
             partial(self._create, "FraudVerifier", verifier_args),
             *[partial(self._create, name, args) for name, args in self._courts()]])
-        markets, publishers = plan.messages()
+        markets, later = plan.messages()
         await self._together([
             partial(self._call, "set_verifier", self._created["FraudVerifier"]),
             partial(self._call, "set_courts", self._created["Exodus"], self._created["PromiseCourt"]),
             *self._admin("market", markets)])
-        await self._together(self._admin("publisher", publishers))
+        await self._together(self._admin("setting", later))
         await self._call("open")
         return await self._record(params.genesis_root)
 
@@ -103,6 +103,11 @@ class _Run:
                 nursery.start_soon(step, work)
         if failures:
             raise failures[0]
+
+    async def _create_part(self, name: str) -> None:
+        """A part of the rules, told where the parts are that it calls."""
+        needs = contracts.RULES_PARTS[name]
+        await self._create(name, encode(["address"] * len(needs), [self._created[need] for need in needs]))
 
     async def _create(self, name: str, args: bytes) -> None:
         artifact = contracts.load(name)

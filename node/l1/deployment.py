@@ -15,7 +15,7 @@ from node.errors import Critical
 from node.stf import state, trie
 from node.stf.engine import genesis_leaves
 from node.stf.state import Globals
-from node.stf.types import CONFIGURE_MARKET, OPEN, SET_PUBLISHER
+from node.stf.types import CONFIGURE_CHAIN, CONFIGURE_MARKET, CONFIGURE_RISK, OPEN, SET_PUBLISHER
 
 from .bindings import RollupParams
 
@@ -24,7 +24,10 @@ L2_CHAIN_ID = 412_346
 
 
 class MarketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One market as it is created. ``tick_value``: micro-USD per tick and lot."""
+    """One market as it is created. ``tick_value``: micro-USD per tick and lot; the rest as in node.stf.types.Market.
+
+    Volatilities are in ppb per square root of a second. What the defaults rest on stands in node/stf/README.md.
+    """
 
     market: int
     symbol: str
@@ -44,6 +47,19 @@ class MarketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     penalty: int = 10_000
     band: int = 50_000
     quorum: int = 2
+    near_band: int = 5_000
+    z: int = 300
+    sigma_floor: int = 50_000
+    addon_cap: int = 100_000
+    vol_sample_ms: int = 10_000
+    vol_window: int = 1_800_000
+    basis_cap: int = 5_000
+    spread_max: int = 2_000
+    basis_window: int = 300_000
+    jump_limit: int = 50_000
+    jump_hold: int = 10_000
+    reduce_cap: int = 5_000
+    expiry: int = 0
 
     def message(self) -> bytes:
         """Body of the admin message that creates it (layout: node.stf.inbox)."""
@@ -52,13 +68,56 @@ class MarketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             (self.im_cap, 4), (self.impact, 8), (self.stale_ms, 4), (self.oi_cap, 8), (self.min_notional, 8),
             (self.taker_fee, 4), (self.maker_fee, 4), (self.penalty, 4), (self.band, 4), (self.quorum, 1), (OPEN, 1),
         )
-        return b"".join([value.to_bytes(width, "big") for value, width in widths])
+        return _packed(widths)
+
+    def risk_message(self) -> bytes:
+        """Body of the admin message that sets its risk parameters."""
+        widths = (
+            (self.market, 2), (self.near_band, 4), (self.z, 2), (self.sigma_floor, 4), (self.addon_cap, 4),
+            (self.vol_sample_ms, 4), (self.vol_window, 4), (self.basis_cap, 4), (self.spread_max, 4),
+            (self.basis_window, 4), (self.jump_limit, 4), (self.jump_hold, 4), (self.reduce_cap, 4), (self.expiry, 8),
+        )
+        return _packed(widths)
+
+
+class ChainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of the whole chain; a feature whose parameters are zero is off. Times in ms, money micro-USD."""
+
+    anchor_interval: int = 120_000
+    """How far apart anchors are when all is well: what the add-on counts on top of the un-anchored time."""
+    tau_reduce: int = 1_800_000
+    """Un-anchored time from which markets are reduce-only, until it is below half of this."""
+    tau_halt: int = 7_200_000
+    """Un-anchored time from which only cancels and deposits are left."""
+    buffer_ms: int = 60_000
+    """Fresh time that an account may spend under maintenance margin before liquidation is hard."""
+    refill: int = 20
+    """Milliseconds of health that give back one of the buffer."""
+    horizon_ms: int = 10_000
+    """How far ahead early reduction looks."""
+    closeout: int = 666_667
+    """Share of maintenance margin, ppm, under which liquidation is hard at once."""
+    outflow_limit: int = 10_000_000 * USD
+    """Most that all accounts together may withdraw in an hour; 0 = no limit."""
+
+    def message(self) -> bytes:
+        """Body of the admin message that sets them."""
+        widths = (
+            (self.anchor_interval, 4), (self.tau_reduce, 4), (self.tau_halt, 4), (self.buffer_ms, 4), (self.refill, 2),
+            (self.horizon_ms, 4), (self.closeout, 4), (self.outflow_limit, 8),
+        )
+        return _packed(widths)
+
+
+def _packed(widths: tuple[tuple[int, int], ...]) -> bytes:
+    """Numbers, big-endian, in so many bytes each."""
+    return b"".join([value.to_bytes(width, "big") for value, width in widths])
 
 
 # BTC: a tick is 0.1 USD and a lot 0.0001 BTC. ETH: a tick is 0.01 USD and a lot 0.001 ETH.
 DEFAULT_MARKETS = (
     MarketSpec(0, "BTC-USD", tick_value=10, price=600_000),
-    MarketSpec(1, "ETH-USD", tick_value=10, price=300_000),
+    MarketSpec(1, "ETH-USD", tick_value=10, price=300_000, sigma_floor=75_000),
 )
 
 
@@ -104,15 +163,18 @@ class Plan(msgspec.Struct, frozen=True):
     markets: tuple[MarketSpec, ...] = DEFAULT_MARKETS
     l2_chain_id: int = L2_CHAIN_ID
     token: bytes = b""
+    chain: ChainSpec = ChainSpec()
 
     def messages(self) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
-        """Admin messages (sub-kind, body): those that create markets, those that register publishers."""
+        """Admin messages (sub-kind, body): those that create markets, and those that need them: risk, publishers."""
         markets = [(CONFIGURE_MARKET, spec.message()) for spec in self.markets]
-        publishers = [
+        later = [(CONFIGURE_CHAIN, self.chain.message())]
+        later += [(CONFIGURE_RISK, spec.risk_message()) for spec in self.markets]
+        later += [
             (SET_PUBLISHER, spec.market.to_bytes(2, "big") + bytes((slot,)) + address)
             for spec in self.markets for slot, address in enumerate(self.publishers)
         ]
-        return markets, publishers
+        return markets, later
 
 
 class DeployedMarket(msgspec.Struct, frozen=True):
@@ -157,15 +219,20 @@ def load_deployment(path: Path) -> Deployment:
         raise Critical(f"{path} is no deployment ({error}); `anchorline deploy` writes one") from None
 
 
-def load_markets(path: Path) -> tuple[MarketSpec, ...]:
-    """Markets from a TOML file of [[market]] tables. Raises Critical naming the bad key."""
+class _PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    market: tuple[MarketSpec, ...] = ()
+    chain: ChainSpec = ChainSpec()
+
+
+def load_markets(path: Path) -> tuple[tuple[MarketSpec, ...], ChainSpec]:
+    """Markets and chain from a TOML file of [[market]] tables and a [chain] table. Raises Critical: the bad key."""
     try:
-        found: dict[str, list[MarketSpec]] = msgspec.toml.decode(path.read_bytes(), type=dict[str, list[MarketSpec]])
+        found = msgspec.toml.decode(path.read_bytes(), type=_PlanFile)
     except OSError as error:
         raise Critical(f"markets file {path} cannot be read ({error.strerror})") from None
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Critical(f"{path}: {error}; expected [[market]] tables with the keys of a market") from None
-    return tuple(found.get("market", ()))
+        raise Critical(f"{path}: {error}; expected [[market]] tables and a [chain] table with their keys") from None
+    return found.market, found.chain
 
 
 def genesis_root() -> bytes:

@@ -161,7 +161,6 @@ _KIND_BY_STATUS: Final[dict[str, ErrorKind]] = {
     "TOO_MANY_POSITIONS": ErrorKind.PositionLimitReached,
     "INSUFFICIENT_MARGIN": ErrorKind.InsufficientMargin,
     "WOULD_CROSS": ErrorKind.OrderImmediatelyFillable,
-    "UNSUPPORTED": ErrorKind.NotSupported,
     "ORDER_NOT_FOUND": ErrorKind.OrderNotFound,
     "NOT_YOUR_ORDER": ErrorKind.PermissionDenied,
     "ORDER_EXPIRED": ErrorKind.InvalidOrder,

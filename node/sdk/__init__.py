@@ -6,6 +6,9 @@
 
 from node.sdk.client import Client, connect
 from node.sdk.errors import AnchorlineError
-from node.sdk.trader import Sent, Trader, cancel, cancel_all, place
+from node.sdk.orders import amend, cancel, cancel_all, place, trigger
+from node.sdk.trader import Sent, Trader
 
-__all__ = ["AnchorlineError", "Client", "Sent", "Trader", "cancel", "cancel_all", "connect", "place"]
+__all__ = [
+    "AnchorlineError", "Client", "Sent", "Trader", "amend", "cancel", "cancel_all", "connect", "place", "trigger",
+]

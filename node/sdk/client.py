@@ -69,6 +69,12 @@ class Client:
         found: shapes.AccountInfo = await self.call("al_account", {"account": account}, shapes.AccountInfo)
         return found
 
+    async def risk(self, account: int, tau_ms: int | None = None) -> shapes.RiskInfo:
+        """The chance that an account's cushion breaks before L1 knows, or within ``tau_ms``. Raises NotFound."""
+        asked = {"account": account} | ({} if tau_ms is None else {"tau_ms": tau_ms})
+        found: shapes.RiskInfo = await self.call("al_risk", asked, shapes.RiskInfo)
+        return found
+
     async def accounts_of(self, owner: bytes) -> list[int]:
         """Accounts that an address owns, ascending."""
         found: list[int] = await self.call("al_accountsOf", {"owner": "0x" + owner.hex()}, list[int])

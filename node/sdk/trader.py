@@ -20,16 +20,15 @@ from eth_hash.auto import keccak
 from node.l1.keys import Signer
 from node.rpc.methods.shapes import FillInfo
 from node.sdk.client import Client
-from node.sdk.errors import BrokenPromise, from_status
+from node.sdk.errors import BrokenPromise, NotFound, from_status
+from node.sdk.orders import SelfTrade, Side, TimeInForce, amend, cancel, cancel_all, fields_of, place, trigger
 from node.sdk.promises import verify
 from node.stf import encoding
-from node.stf.types import BUY, CANCEL, CANCEL_ALL, PLACE, SELL, Action
-
-Side = Literal["buy", "sell"]
-TimeInForce = Literal["GTC", "IOC", "POST_ONLY"]
+from node.stf.types import AMEND, CANCEL, CANCEL_AT, OPTIONS, Action
 
 EXPIRY_MS: Final = 60_000
-_OPS: Final = encoding.ACTION_NAMES
+SLACK_PPM: Final = 100_000  # of the price band that a market order keeps clear of: the mark moves while it travels
+PPM: Final = 1_000_000
 
 
 class Sent(msgspec.Struct):
@@ -44,8 +43,10 @@ class Sent(msgspec.Struct):
     time: int
     promise: dict[str, Any]
     bytes: int = 0
-    """Size of the transaction on L1; 0 where a cancel left finding the order to the sequencer."""
+    """Size of the transaction on L1; 0 where a cancel or amend left finding the order to the sequencer."""
     client_ids: list[int] = []
+    data: str = ""
+    """The transaction's bytes, hex, where we know them: a claim after a broken promise needs them."""
 
     @property
     def filled(self) -> int:
@@ -56,26 +57,6 @@ class Sent(msgspec.Struct):
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def place(
-    market: int, side: Side, price: int, lots: int, *, client_id: int, tif: TimeInForce = "GTC",
-    reduce_only: bool = False, expiry: int = 0,
-) -> Action:
-    """An order to place: price in ticks, ``expiry`` in L2 ms (0: good till cancelled)."""
-    return Action(
-        op=PLACE, market=market, side=BUY if side == "buy" else SELL, price=price, lots=lots,
-        tif=encoding.TIF_NAMES.index(tif), reduce_only=int(reduce_only), client_id=client_id, expiry=expiry)
-
-
-def cancel(market: int, client_id: int) -> Action:
-    """Cancel the order with this client id."""
-    return Action(op=CANCEL, market=market, client_id=client_id)
-
-
-def cancel_all(market: int) -> Action:
-    """Cancel every order of the account in a market."""
-    return Action(op=CANCEL_ALL, market=market)
 
 
 class Trader:
@@ -108,12 +89,58 @@ class Trader:
 
     async def place(
         self, market: int, side: Side, *, price: int, lots: int, client_id: int | None = None,
-        tif: TimeInForce = "GTC", reduce_only: bool = False,
+        tif: TimeInForce = "GTC", reduce_only: bool = False, self_trade: SelfTrade = "CANCEL_RESTING", expiry: int = 0,
     ) -> Sent:
         """Place one order. Raises an AnchorlineError if the rules refuse it."""
         chosen = self.next_client_id() if client_id is None else client_id
-        action = place(market, side, price, lots, client_id=chosen, tif=tif, reduce_only=reduce_only)
+        action = place(
+            market, side, price, lots, client_id=chosen, tif=tif, reduce_only=reduce_only, self_trade=self_trade,
+            expiry=expiry)
         return _single(await self.send([action]), "the order is refused")
+
+    async def market_order(
+        self, market: int, side: Side, *, lots: int, client_id: int | None = None, reduce_only: bool = False,
+        slippage_ppm: int | None = None,
+    ) -> Sent:
+        """Trade at once with whatever the book has: an immediate order whose limit is the market's price band.
+
+        ``slippage_ppm`` bounds how much worse than the mark it may trade; the band, less SLACK_PPM of itself, is the
+        most. What the book does not have is cancelled: look at ``filled``. Raises an AnchorlineError.
+        """
+        found = next((item for item in await self.client.markets() if item.market == market), None)
+        if found is None:
+            raise NotFound(f"there is no market {market}")
+        most = found.band_ppm * (PPM - SLACK_PPM) // PPM
+        price = worst_price(side, found.mark, most if slippage_ppm is None else min(most, slippage_ppm))
+        return await self.place(
+            market, side, price=price, lots=lots, client_id=client_id, tif="IOC", reduce_only=reduce_only)
+
+    async def amend(self, market: int, client_id: int, lots: int) -> Sent:
+        """Make a resting order smaller; it keeps its place. Raises an AnchorlineError."""
+        return _single(await self.send([amend(market, client_id, lots)]), "the amend is refused")
+
+    async def trigger(
+        self, market: int, side: Side, when: Literal["above", "below"], price: int, *, lots: int, limit: int = 0,
+        client_id: int | None = None, expiry: int = 0,
+    ) -> Sent:
+        """A stop or take-profit: once the mark is at ``price`` or beyond, trade up to ``lots`` of the position away.
+
+        ``limit`` bounds the price it trades at (0: the market's band). Anyone may fire it. Raises an AnchorlineError.
+        """
+        chosen = self.next_client_id() if client_id is None else client_id
+        action = trigger(market, side, when, price, lots, client_id=chosen, limit=limit, expiry=expiry)
+        return _single(await self.send([action]), "the trigger is refused")
+
+    async def cancel_at(self, time_ms: int) -> Sent:
+        """Set the dead man's switch: at this L2 time all of the account's orders die; 0 turns it off.
+
+        Once it has fired, cancel everything in your markets before you set it anew. Raises an AnchorlineError.
+        """
+        return _single(await self.send([Action(op=CANCEL_AT, expiry=time_ms)]), "the switch is not set")
+
+    async def allow_early_reduction(self, allow: bool) -> Sent:
+        """Whether small parts of your positions may be sold early when volatility threatens the account."""
+        return _single(await self.send([Action(op=OPTIONS, opt_in=int(allow))]), "the option is not set")
 
     async def cancel(self, market: int, client_id: int) -> Sent:
         """Cancel one order. Raises OrderNotFound and others."""
@@ -130,10 +157,10 @@ class Trader:
         signature = self._sign(encoding.actions_digest, self.account, self._slot, nonce, expiry, listed)
         params = {
             "account": self.account, "slot": self._slot, "nonce": nonce, "expiry": expiry,
-            "actions": [_fields(action) for action in listed], **self._claim(signature)}
+            "actions": [fields_of(action) for action in listed], **self._claim(signature)}
         sent: Sent = await self.client.call("al_sendActions", params, Sent)
         sent.client_ids = [action.client_id for action in listed]
-        found = any(action.op == CANCEL and action.seq == 0 for action in listed)
+        found = any(action.op in (CANCEL, AMEND) and action.seq == 0 for action in listed)
         data = b"" if found else encoding.write_actions(
             self.account, self._slot, nonce, expiry, listed, _compact(signature), sent.time)
         return self._checked(sent, data)
@@ -183,12 +210,12 @@ class Trader:
     def _checked(self, sent: Sent, data: bytes) -> Sent:
         """Raises BrokenPromise unless what we signed (where we know its bytes) is what was promised."""
         self.client.seen_ms = max(self.client.seen_ms, sent.time)
-        sent.bytes = len(data)
+        sent.bytes, sent.data = len(data), "0x" + data.hex() if data else ""
         tx_hash = bytes.fromhex(sent.hash[2:])
         if data and keccak(data) != tx_hash:
             raise BrokenPromise("the sequencer promised another transaction than the one that was sent")
         if self._sequencer is not None:
-            verify(self.client.network.domain, self._sequencer, sent.position, tx_hash, sent.promise)
+            verify(self.client.network.domain, self._sequencer, sent.position, tx_hash, sent.promise, self._clock())
         return sent
 
 
@@ -211,17 +238,8 @@ def _compact(signature: bytes) -> bytes:
     return signature[:32] + vs.to_bytes(32, "big")
 
 
-def _fields(action: Action) -> dict[str, Any]:
-    """An action as al_sendActions takes it; fields that its op does not use are left out, as they are not signed."""
-    fields: dict[str, Any] = {"action": _OPS[action.op], "market": action.market}
-    if action.op == PLACE:
-        fields |= {
-            "side": encoding.SIDE_NAMES[action.side], "lots": action.lots, "price": action.price,
-            "timeInForce": encoding.TIF_NAMES[action.tif], "reduceOnly": bool(action.reduce_only),
-            "clientId": action.client_id, "expiry": action.expiry,
-        }
-    elif action.op == CANCEL:
-        fields |= {"clientId": action.client_id}
-        if action.seq:
-            fields |= {"side": encoding.SIDE_NAMES[action.side], "price": action.price, "seq": action.seq}
-    return fields
+def worst_price(side: Side, mark: int, ppm: int) -> int:
+    """The limit in ticks that lets an order trade ``ppm`` worse than the mark, and no further."""
+    if side == "buy":
+        return mark * (PPM + ppm) // PPM
+    return max(1, -(-mark * (PPM - ppm) // PPM))

@@ -44,6 +44,7 @@ from node.stf.types import (
     Board,
     Fill,
     Insurance,
+    Market,
     Order,
     Pending,
     Position,
@@ -72,6 +73,11 @@ def limit_price(side: int, mark: int, band: int) -> int:
     return max(1, div_up(mark * (PPM - band), PPM))
 
 
+def signed(side: int, lots: int) -> int:
+    """What a trade of lots on a side adds to a position."""
+    return lots if side == BUY else -lots
+
+
 def reaches(side: int, price: int, best: int) -> bool:
     """Whether a limit price of a side meets a resting order's price on the other one; 0 = there is none."""
     if best == 0:
@@ -88,9 +94,11 @@ def crosses(market: int, side: int, price: int) -> bool:
 def closed(market: int, board: Board) -> Status:
     """Why nothing may be traded in a market that exists, whatever its price; OK if it may."""
     effective = finality.market_status(market, board)
+    if effective == OPEN:
+        return Status.OK
     if effective == HALTED:
         return Status.MARKET_HALTED
-    expiry = state.get_market(market).expiry
+    expiry = state.get_expiry(market)
     if effective == SETTLING or (expiry != 0 and expiry <= state.get_time()):
         return Status.MARKET_EXPIRED
     return Status.OK
@@ -130,9 +138,9 @@ def may_resume(market: int, board: Board, pending: Pending) -> Status:
         return Status.STALE_PRICE
     position = state.get_position(pending.account, state.find_position(pending.account, market))
     if pending.reduce_only != 0:
-        lots = pending.lots if pending.side == BUY else -pending.lots
-        return Status.OK if accounts.falls(position.size, lots) else Status.REDUCE_ONLY_SIZE
-    opened = position.buy_lots if pending.side == BUY else -position.sell_lots
+        falls = accounts.falls(position.size, signed(pending.side, pending.lots))
+        return Status.OK if falls else Status.REDUCE_ONLY_SIZE
+    opened = signed(pending.side, position.buy_lots if pending.side == BUY else position.sell_lots)
     if finality.market_status(market, board) != OPEN and not accounts.falls(position.size, opened):
         return Status.MARKET_REDUCE_ONLY
     return Status.OK
@@ -147,14 +155,17 @@ def run(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[Sta
     status = Status.OK
     waiting = False
     for _ in range(steps_max + 1):
-        if taker.lots == 0 or not crosses(market, taker.side, taker.price):
+        if taker.lots == 0:
+            break
+        price, seq = state.get_best(market, 1 - taker.side)
+        if not reaches(taker.side, taker.price, price):
             break
         if steps == 0:
             waiting = True
             break
         steps -= 1
         state.spend_work(WORK_STEP)
-        taker, health, status = visit(market, taker, health)
+        taker, health, status = visit(market, taker, health, price, seq)
         if status != Status.OK:
             break
     if waiting:
@@ -178,42 +189,45 @@ def fill_slice(market: int, taker: Pending, health: Terms) -> tuple[Terms, int, 
     notional = 0
     unit = state.get_board(market).tick_value
     for _ in range(MATCH_STEPS):
-        if taker.lots == 0 or not crosses(market, taker.side, taker.price):
+        if taker.lots == 0:
             break
-        price, _seq = state.get_best(market, 1 - taker.side)
+        price, seq = state.get_best(market, 1 - taker.side)
+        if not reaches(taker.side, taker.price, price):
+            break
         lots = taker.lots
         state.spend_work(WORK_STEP)
-        taker, health, status = visit(market, taker, health)
+        taker, health, status = visit(market, taker, health, price, seq)
         if status != Status.OK:
             break
         notional += (lots - taker.lots) * price * unit
     return health, notional, taker.lots
 
 
-def visit(market: int, taker: Pending, health: Terms) -> tuple[Pending, Terms, Status]:
+def visit(market: int, taker: Pending, health: Terms, price: int, seq: int) -> tuple[Pending, Terms, Status]:
     """Visit the best order of the other side: remove it if it is dead, the taker's own, or unaffordable; else fill.
 
     Returns the taker and its health after the visit, and a status other than OK if the taker must stop.
     """
     side = 1 - taker.side
-    price, seq = state.get_best(market, side)
     order = state.get_order(market, side, price, seq)
-    dead = quotes.is_dead(order.account, market, order, seq, side)
+    index = state.find_position(order.account, market)
+    position = state.get_position(order.account, index)
+    dead = quotes.is_dead_beside(position, order, seq, side)
     if dead or order.account == taker.account:
         return meet(market, taker, health, order, price, seq, dead)
-    position = state.get_position(order.account, state.find_position(order.account, market))
     lots = fillable(taker.lots, order, position)
     board = state.get_board(market)
-    taken, paid, after, status = check_taker(market, taker, health, board, lots, price)
+    config = state.get_market(market)
+    taken, paid, after, status = check_taker(market, taker, health, board, config, lots, price)
     if status != Status.OK:
         return taker, health, status
     before = margin.health(order.account)
     held = state.get_collateral(order.account)
-    made, earned, affordable = check_maker(market, side, order, position, before, held, board, lots, price)
+    made, earned, affordable = check_maker(side, order, position, before, held, board, config.maker_fee, lots, price)
     if not affordable:
         remove(market, side, price, seq, order, False)
         return taker, health, Status.OK
-    trade(market, taker, order, seq, board, lots, price, taken, paid, made, earned)
+    trade(market, taker, order, index, seq, board, config, lots, price, taken, paid, made, earned)
     taker.lots -= lots
     return taker, after, Status.OK
 
@@ -233,6 +247,11 @@ def meet(
     return taker, health, Status.OK
 
 
+def reduces(size: int, side: int) -> bool:
+    """Whether an order of a side is against a position, so that it can be reduce-only."""
+    return size < 0 if side == BUY else size > 0
+
+
 def fillable(lots: int, order: Order, position: Position) -> int:
     """Lots of a resting order that may fill: a reduce-only one's are clipped to its account's position."""
     if order.flags & ORDER_REDUCE_ONLY != 0:
@@ -245,9 +264,9 @@ def fee(lots: int, price: int, tick_value: int, ppm: int) -> int:
     return div_up(lots * price * tick_value * ppm, PPM)
 
 
-def taker_rate(market: int, tif: int) -> int:
+def taker_rate(config: Market, tif: int) -> int:
     """Taker fee in ppm; a liquidated account pays the penalty instead, which is capped."""
-    return 0 if tif == LIQUIDATION else state.get_market(market).taker_fee
+    return 0 if tif == LIQUIDATION else config.taker_fee
 
 
 def counting(tif: int, reduce_only: int) -> int:
@@ -272,23 +291,23 @@ def moved(
     """A position after a fill, and what its account's collateral changes by (fee included). Nothing is written."""
     position = accounts.settle(copy(position), board)
     position = uncount(position, side, lots, limit * lots * board.tick_value, count)
-    position, realized = accounts.fill(position, lots if side == BUY else -lots, price, board)
+    position, realized = accounts.fill(position, signed(side, lots), price, board)
     return position, realized - fee(lots, price, board.tick_value, ppm)
 
 
 def check_taker(
-    market: int, taker: Pending, health: Terms, board: Board, lots: int, price: int
+    market: int, taker: Pending, health: Terms, board: Board, config: Market, lots: int, price: int
 ) -> tuple[Position, int, Terms, Status]:
     """The taker after a fill: position, change of collateral, health; and whether it may happen.
 
     A fill-or-kill was checked as a whole, before its first fill (``orders.scan``).
     """
     old, held = get_taker(market, taker.account, board)
-    signed = lots if taker.side == BUY else -lots
-    ppm = taker_rate(market, taker.tif)
+    trade_lots = signed(taker.side, lots)
+    ppm = taker_rate(config, taker.tif)
     count = counting(taker.tif, taker.reduce_only)
     new, change = moved(old, taker.side, lots, price, taker.price, count, ppm, board)
-    if taker.tif != FOK and exceeds_cap(market, old.size, signed):
+    if taker.tif != FOK and exceeds_cap(market, old.size, trade_lots, config.oi_cap):
         return new, change, health, Status.OI_CAP
     if not in_range(held + change) or not in_range(new.cost):
         return new, change, health, Status.TOO_LARGE
@@ -300,7 +319,7 @@ def check_taker(
     if taker.tif == LIQUIDATION:
         may = margin.liquidation_may(health, after)
     elif taker.tif != FOK:
-        may = margin.taker_may(health, after, accounts.falls(old.size, signed))
+        may = margin.taker_may(health, after, accounts.falls(old.size, trade_lots))
     if not may:
         return new, change, health, Status.INSUFFICIENT_MARGIN
     return new, change, after, Status.OK
@@ -316,46 +335,46 @@ def get_taker(market: int, account: int, board: Board) -> tuple[Position, int]:
     return position, insured.cash
 
 
-def exceeds_cap(market: int, size: int, lots: int) -> bool:
+def exceeds_cap(market: int, size: int, lots: int, oi_cap: int) -> bool:
     """Whether a fill could lift open interest beyond the cap: by what the taker opens, if the maker only opens too."""
     opened = abs(lots)
     if size != 0 and (size > 0) != (lots > 0):
         opened = max(0, abs(lots) - abs(size))
-    return opened != 0 and state.get_open_interest(market) + opened > state.get_market(market).oi_cap
+    return opened != 0 and state.get_open_interest(market) + opened > oi_cap
 
 
 def check_maker(
-    market: int,
     side: int,
     order: Order,
     old: Position,
     before: Terms,
     held: int,
     board: Board,
+    ppm: int,
     lots: int,
     price: int,
 ) -> tuple[Position, int, bool]:
     """The maker after a fill: position and change of collateral; and whether it can afford it.
 
-    ``before`` is its account's health and ``held`` its collateral with the position ``old``.
+    ``before`` is its account's health and ``held`` its collateral with the position ``old``; ``ppm`` is its fee.
     """
-    signed = lots if side == BUY else -lots
-    ppm = state.get_market(market).maker_fee
     count = COUNT_REDUCE if order.flags & ORDER_REDUCE_ONLY != 0 else COUNT_OPEN
     new, change = moved(old, side, lots, price, price, count, ppm, board)
     if not in_range(held + change) or not in_range(new.cost):
         return new, change, False
     after = margin.replace(before, margin.terms(old, board), margin.terms(new, board))
     after.equity += change
-    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed))
+    return new, change, margin.maker_may(before, after, accounts.falls(old.size, signed(side, lots)))
 
 
 def trade(
     market: int,
     taker: Pending,
     order: Order,
+    index: int,
     seq: int,
     board: Board,
+    config: Market,
     lots: int,
     price: int,
     taken: Position,
@@ -363,9 +382,12 @@ def trade(
     made: Position,
     earned: int,
 ) -> None:
-    """Execute a checked fill between the taker and a resting order: their positions and changes of collateral."""
-    taker_fee = fee(lots, price, board.tick_value, taker_rate(market, taker.tif))
-    maker_fee = fee(lots, price, board.tick_value, state.get_market(market).maker_fee)
+    """Execute a checked fill between the taker and a resting order: their positions and changes of collateral.
+
+    ``index`` is the maker's slot. An order that is filled gives the fee back that it held.
+    """
+    taker_fee = fee(lots, price, board.tick_value, taker_rate(config, taker.tif))
+    maker_fee = fee(lots, price, board.tick_value, config.maker_fee)
     side = 1 - taker.side
     note = Fill(
         market=market,
@@ -379,32 +401,40 @@ def trade(
         taker_fee=taker_fee,
         maker_fee=maker_fee,
     )
-    longs = apply_fill(market, order.account, side, lots, made, earned)
-    shorts = longs - (lots if side == BUY else -lots)
-    taken_longs = apply_fill(market, taker.account, taker.side, lots, taken, paid)
+    order.lots -= lots
+    back = 0
+    if order.lots == 0:
+        made.open_orders -= 1
+        state.add_open_orders(order.account, -1)
+        back = REST_FEE
+    longs = apply_fill(market, order.account, index, side, lots, made, earned + back)
+    shorts = longs - signed(side, lots)
+    own = NO_INDEX
+    if taker.account != INSURANCE:
+        own = state.find_position(taker.account, market)
+    taken_longs = apply_fill(market, taker.account, own, taker.side, lots, taken, paid)
     state.add_open_interest(market, longs + taken_longs)
     if taker.account != INSURANCE:
         longs += taken_longs
         shorts = longs
-    state.add_side_lots(market, longs, shorts)
-    state.add_fees(taker_fee + maker_fee)
+    if board.loss_long != 0 or board.loss_short != 0:
+        state.add_side_lots(market, longs, shorts)
+    state.add_fees(taker_fee + maker_fee - back)
     state.note_fill(note)
-    order.lots -= lots
     state.set_order(market, side, price, seq, order)
-    if order.lots == 0:
-        close_order(market, order.account, True)
+    if made.size == 0:
+        accounts.release_position(order.account, index)
 
 
-def apply_fill(market: int, account: int, side: int, lots: int, position: Position, change: int) -> int:
+def apply_fill(market: int, account: int, index: int, side: int, lots: int, position: Position, change: int) -> int:
     """Write one side of a fill; returns the change of its long lots."""
-    signed = lots if side == BUY else -lots
     if account == INSURANCE:
         cash = state.get_insurance(market).cash + change
         state.set_insurance(market, Insurance(cash, position.size, position.cost, position.funding))
     else:
-        state.set_position(account, state.find_position(account, market), position)
+        state.set_position(account, index, position)
         state.add_collateral(account, change)
-    return max(0, position.size) - max(0, position.size - signed)
+    return max(0, position.size) - max(0, position.size - signed(side, lots))
 
 
 def rest(market: int, taker: Pending, equity: int) -> Status:

@@ -23,7 +23,7 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 GLOBALS_WORDS: Final = 6
 HEADER_WORDS: Final = 16

@@ -4,15 +4,16 @@
     dF       = div_toward_zero(accrued, UNIT)         UNIT = 8 hours in ms * 2**16
     accrued -= dF * UNIT                              F += dF: micro-USD per lot
 
-A basis of one tick that lasts eight hours costs a long one tick. The form is that of venues' funding: the time-weighted
-premium of mark over index, paid over eight hours (BitMEX, "Perpetual Contracts Guide", 2016; Binance, "Introduction to
-Binance Futures Funding Rates", 2019), without their interest component and damper, and accruing at each publication instead
-of at three times a day, so nobody gains by leaving a minute before. A position settles by  cost += size * (F - snapshot):
-the sum over all positions is zero because sizes sum to zero, and nothing is rounded per account. What does not make a
-whole micro-USD per lot stays in ``funding_acc`` for the next time.
+A basis of one tick that lasts eight hours costs a long one tick. The form is that of venues' funding: the
+time-weighted premium of mark over index, paid over eight hours (BitMEX, "Perpetual Contracts Guide", 2016; Binance,
+"Introduction to Binance Futures Funding Rates", 2019), without their interest component and damper, and accruing at
+each publication instead of at three times a day, so nobody gains by leaving a minute before. A position settles by
+cost += size * (F - snapshot): the sum over all positions is zero because sizes sum to zero, and nothing is rounded
+per account. What does not make a whole micro-USD per lot stays in ``funding_acc`` for the next time.
 
-Only *fresh* time counts: from the last look until now, or until the mark went stale, and at most FUNDING_STEP_MAX a step.
-The basis is the one that the last publication left, so whoever publishes cannot charge the past for a new basis.
+Only *fresh* time counts: from the last look until now, or until the mark went stale, and at most FUNDING_STEP_MAX a
+step. The basis is the one that the last publication left, so whoever publishes cannot charge the past for a new
+basis.
 """
 
 from node.stf import state

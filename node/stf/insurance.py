@@ -5,25 +5,27 @@ Insurance is cash, and a position that nets what it took over. A takeover moves 
     account     collateral += s * p * t - c,  position := none       (settled first: funding and losses are in c)
     insurance   size += s, cost += s * p * t,  opposite lots close against each other into cash
 
-so equity of neither changes and no price is anybody's choice. Then insurance pays the market's share D of the account's
-debt. What its own equity at the mark lacks of that, R = max(0, D - max(0, equity)), all accounts on the other side
-share by the lot, through their side's loss index L:
+so equity of neither changes and no price is anybody's choice. Then insurance pays the market's share D of the
+account's debt. What its own equity at the mark lacks of that, R = max(0, D - max(0, equity)), is shared among all lots
+of the other side, open interest, and the accounts there pay through their side's loss index L:
 
-    l = div_up(R, lots),   L += l,   cash += l * lots       lots: of the other side, insurance's own not counted
+    l = min(div_up(R, open interest), p * t),   L += l,   cash += l * lots      lots: accounts' lots of the other side
 
-The surplus, less than one micro-USD a lot, stays with insurance; with nobody on the other side insurance goes negative.
-(The "socialised loss" of venues before auto-deleveraging, at the moment it arises, exact and by the lot: nobody's
-position is closed for him, and who has left before owes nothing.) An index that would pass its bound changes nothing
-and halts its market.
+Insurance bears the part of its own lots there, as negative cash, and so all that is more than a lot is worth: whoever
+holds the last lot against insurance must not pay for everybody, nor anybody more than his position. The surplus of
+rounding, less than one micro-USD a lot, stays with insurance. (The "socialised loss" of venues before
+auto-deleveraging, at the moment it arises, exact and by the lot: nobody's position is closed for him, and who has left
+before owes nothing.) An index that would pass its bound changes nothing and halts its market.
 
-Insurance's position is worked off by immediate orders near the mark; its market is reduce-only until it is gone.
+Insurance's position is worked off by immediate orders near the mark. Its market stays open meanwhile: whoever is flat
+and bids is who it can trade with (replayed crashes: shut out, insurance kept its positions while the price ran on).
 """
 
 from copy import copy
 
 from node.stf import accounts, book, finality, funding, margin, oracle, state
 from node.stf.fixed_point import div_up, in_range
-from node.stf.params import LIQUIDATION_SLICE_PPM, PPM
+from node.stf.params import LIQUIDATION_SLICE_PPM, PPM, WORK_ACTION
 from node.stf.types import (
     BUY,
     HALTED,
@@ -79,12 +81,18 @@ def opposite_lots(market: int, size: int, insured: int) -> int:
     return lots - max(0, -insured) if size > 0 else lots - max(0, insured)
 
 
+def shared_loss(market: int, board: Board, lacks: int) -> int:
+    """What each lot of the other side bears of ``lacks`` micro-USD: its part of open interest, at most its worth."""
+    return min(div_up(max(0, lacks), state.get_open_interest(market)), board.mark * board.tick_value)
+
+
 def take_over(account: int, market: int, debt: int) -> Status:
     """Move a position at the mark to insurance, which pays ``debt`` >= 0 micro-USD to the account.
 
     The account's orders in the market must be dead. Nothing has changed unless OK is returned, but that an index at its
     bound halts the market.
     """
+    state.spend_work(WORK_ACTION)
     board = state.get_board(market)
     held = settle(state.get_insurance(market), board)
     index = state.find_position(account, market)
@@ -92,8 +100,7 @@ def take_over(account: int, market: int, debt: int) -> Status:
     size = position.size
     insured = held.size
     lots = opposite_lots(market, size, insured)
-    lacks = max(0, debt - max(0, equity(held, board)))
-    per_lot = div_up(lacks, lots) if lots != 0 else 0
+    per_lot = shared_loss(market, board, debt - max(0, equity(held, board))) if lots != 0 else 0
     most = max(state.get_market(market).oi_cap, state.get_open_interest(market))
     if not funding.index_fits(margin.loss_index(-size, board) + per_lot, most):
         return halt(market, board)
@@ -122,7 +129,7 @@ def halt(market: int, board: Board) -> Status:
     if board.status != SETTLING:
         board.status = HALTED
         state.set_board(market, board)
-    return Status.MARKET_HALTED
+    return Status.TOO_LARGE
 
 
 def work_off(market: int) -> Status:

@@ -33,7 +33,7 @@ penalties and takeovers go by equity at last marks: a fear may cost a position, 
 
 from node.stf import accounts, book, insurance, margin, state
 from node.stf.fixed_point import div_down, div_up
-from node.stf.params import BUFFER_STEP_MS, LIQUIDATION_SLICE_PPM, PPM, PREDICT_SLICE_PPM, WORK_TERM
+from node.stf.params import BUFFER_STEP_MS, LIQUIDATION_SLICE_PPM, PPM, PREDICT_SLICE_PPM, WORK_ACTION, WORK_TERM
 from node.stf.types import (
     BUY,
     FLAG_BUFFERED,
@@ -180,6 +180,7 @@ def reduce_early(account: int, market: int, health: Terms, forced: bool) -> Stat
 
 def close(account: int, market: int, size: int, lots: int, band: int, health: Terms) -> tuple[int, int]:
     """Trade lots of a position away by an immediate order; returns notional, micro-USD, and lots that it filled."""
+    state.spend_work(WORK_ACTION)
     side = SELL if size > 0 else BUY
     price = book.limit_price(side, state.get_board(market).mark, band)
     _after, notional, left = book.fill_slice(market, Pending(account, lots, price, 0, 0, side, LIQUIDATION), health)

@@ -6,7 +6,8 @@ With position size s, cost c, mark p, tick value t and notional N(x) = |x| * p *
     maintenance  M = sum div_up(N(s) * mm_ppm(N(s)), 10**6),   mm_ppm(N) = min(cap, base + N / impact)
     initial      I = sum div_up(N(x) * min(10**6, im_ppm(N(x)) + addon), 10**6)
                      + max(0, buy notional - buys * p * t) + max(0, sells * p * t - sell notional),
-                 x = max(|s + buys|, |s - sells|): the largest exposure that open orders can lead to
+                 x = max over v in {s, s less what rests reduce-only} of max(|v + buys|, |v - sells|):
+                 the largest exposure that open orders can lead to
     withdrawable = E - I - sum max(0, unrealized profit)
     shock        S = sum N(s) * risk, raw: times the root of a horizon / 10**14 it is what z deviations would take
 
@@ -50,6 +51,17 @@ def loss_index(size: int, board: Board) -> int:
     return board.loss_long if size > 0 else board.loss_short
 
 
+def reduced(position: Position) -> int:
+    """The size that is left when all that rests reduce-only has filled."""
+    lots = min(abs(position.size), position.reduce_lots)
+    return position.size - lots if position.size > 0 else position.size + lots
+
+
+def reach(size: int, position: Position) -> int:
+    """The largest size, without its sign, that a size and the position's open orders of one side can lead to."""
+    return max(abs(size + position.buy_lots), abs(size - position.sell_lots))
+
+
 def terms(position: Position, board: Board) -> Terms:
     """What one position and its open orders add to the account's margin, funding and losses since its last touch
     included."""
@@ -58,7 +70,9 @@ def terms(position: Position, board: Board) -> Terms:
     notional = abs(size) * unit
     value = size * unit - position.cost - size * (board.funding - position.funding)
     value -= abs(size) * (loss_index(size, board) - position.loss)
-    exposure = max(abs(size + position.buy_lots), abs(size - position.sell_lots))
+    exposure = reach(size, position)
+    if position.reduce_lots != 0:
+        exposure = max(exposure, reach(reduced(position), position))
     initial = requirement(exposure * unit, board, board.im_base, board.im_cap, finality.addon(board))
     initial += max(0, position.buy_notional - position.buy_lots * unit)
     initial += max(0, position.sell_lots * unit - position.sell_notional)

@@ -3,33 +3,36 @@
     index = median of the fresh slots, the mean (rounded down) of the middle two for an even count
     mark  = index + basis rounded toward zero, at least 1 tick
 
-``mark_time`` is the publication time of the quorum-th newest slot, so one comparison tells whether a quorum is fresh at any
-later time: a price is fresh while  L2 time - mark_time <= stale_ms.
+``mark_time`` is the publication time of the quorum-th newest slot, so one comparison tells whether a quorum is fresh
+at any later time: a price is fresh while  L2 time - mark_time <= stale_ms.
 
-**Jumps.** A median further than ``jump_limit`` from the index, or from the last volatility sample (so many small steps
-inside one sample count as one), is only a candidate. Until it is believed the mark stays, ages, and the market is
-reduce-only. It is believed once medians have stood beyond the limit, on that side, for ``jump_hold``: the index then goes
-to the one of them *nearest* to the old index, and from there at most the limit further toward the newest. So a wild
-print (two cents for a second) moves nothing, while a real crash is followed within one hold however fast it falls on:
-a newer, lower price does not start the wait again. A median back inside the limit ends it.
+**Jumps.** A median further than ``jump_limit`` from the index, or from the last volatility sample (so many small
+steps inside one sample count as one), is only a candidate. Until it is believed the mark stays, ages, and the market
+is reduce-only. It is believed once medians have stood beyond the limit, on that side, for ``jump_hold``: the index
+then goes to the one of them *nearest* to the old index if the newest is beyond the limit from that too (it becomes
+the next candidate), else to the newest. So a wild print (two cents for a second) moves nothing, not even one that
+comes in the moment of belief, while a real crash is followed within two holds however fast it falls on: a lower price
+does not start the wait again. A median back inside the limit ends it.
 
-**Basis** b, 2**-16 ticks, is the time-weighted mean of (mid - index), clamped before and after to ``basis_cap`` of the index:
+**Basis** b, 2**-16 ticks, is the time-weighted mean of (mid - index), clamped before and after to ``basis_cap`` of
+the index:
 
     b' = (b * T + sample * dt) / (T + dt)       T = basis_window, dt = time since the last look, at most T and stale_ms
 
-the exponential average of the premium that venues add to an index (BitMEX, "Fair Price Marking", 2016). A book without live
-quotes on both sides, or wider than ``spread_max``, gives no sample.
+the exponential average of the premium that venues add to an index (BitMEX, "Fair Price Marking", 2016). A book
+without live quotes on both sides, or wider than ``spread_max``, gives no sample.
 
-**Variance** v, ppb**2 per second: the exponentially weighted mean of squared returns (RiskMetrics Technical Document, J.P.
-Morgan 1996, section 5.2), in the form for samples that are unevenly spaced:
+**Variance** v, ppb**2 per second: the exponentially weighted mean of squared returns (RiskMetrics Technical Document,
+J.P. Morgan 1996, section 5.2), in the form for samples that are unevenly spaced:
 
     r = min(|P - P0| * 10**9 / P0, 10**9)       v' = div_up(T * v + 1000 * r**2, T + dt)       T = vol_window, dt in ms
 
-at most one sample per ``vol_sample_ms``, of the index; dt counts as VARIANCE_STEP_MAX at most, so a gap on return from an
-outage raises v.  risk = z * max(sigma_floor, sqrt(v)) is what margin reads.
+at most one sample per ``vol_sample_ms``, of the index; dt counts as VARIANCE_STEP_MAX at most, so a gap on return
+from an outage raises v.  risk = z * max(sigma_floor, sqrt(v)) is what margin reads.
 
-**Expiry** of a dated future: its mark becomes the time-weighted mean of the *index* over SETTLE_WINDOW_MS before expiry, as on
-Deribit ("Delivery price"), and stays. The index, not the mark: nobody can push a settlement through the book.
+**Expiry** of a dated future: its mark becomes the time-weighted mean of the *index* over SETTLE_WINDOW_MS before
+expiry, as on Deribit ("Delivery price"), and stays. The index, not the mark: nobody can push a settlement through the
+book.
 """
 
 from typing import Final
@@ -73,8 +76,8 @@ def publish(market: int, slot: int, signer: int, time: int, price: int) -> Statu
 
 
 def update_mark(market: int) -> None:
-    """Bring funding, settlement price, index, basis, variance and mark up to now. The mark stays while fewer than a quorum
-    are fresh, or while a jump waits; in a halted market everything stays."""
+    """Bring funding, settlement price, index, basis, variance and mark up to now. The mark stays while fewer than a
+    quorum are fresh, or while a jump waits; in a halted market everything stays."""
     board = state.get_board(market)
     if board.status == HALTED:
         return
@@ -102,7 +105,7 @@ def count_settlement(market: int, board: Board, prices: PriceState, expiry: int)
 
 
 def expire(market: int, board: Board, prices: PriceState) -> Board:
-    """Fix a dated future's mark for ever: the mean index of its settlement window, or the last one if none was fresh."""
+    """Fix a dated future's mark: the mean index of its settlement window, or the last one if none was fresh."""
     total, covered_ms = state.get_twap(market)
     board.status = SETTLING
     board.mark = prices.index if covered_ms == 0 else div_down(total, covered_ms)
@@ -131,7 +134,9 @@ def reprice(market: int, board: Board, prices: PriceState, config: Market) -> tu
 def believe(price: int, prices: PriceState, config: Market) -> tuple[int, PriceState]:
     """The index that a median leads to, 0 while it must still hold; and what the market remembers of it."""
     limit = config.jump_limit
-    if not is_beyond(price, prices.index, limit) and not is_beyond(price, prices.sample_price, limit):
+    # a limit that was lowered under what has been believed since the sample makes no jump of it
+    drifts = is_beyond(price, prices.sample_price, limit) and not is_beyond(prices.index, prices.sample_price, limit)
+    if not drifts and not is_beyond(price, prices.index, limit):
         prices.jump_price = 0
         return price, prices
     rises = price > prices.index
@@ -143,9 +148,11 @@ def believe(price: int, prices: PriceState, config: Market) -> tuple[int, PriceS
     prices.jump_price = min(prices.jump_price, price) if rises else max(prices.jump_price, price)
     if now - prices.jump_at < config.jump_hold:
         return 0, prices
-    step = div_down(prices.jump_price * limit, PPM)
-    index = clamp(price, max(1, prices.jump_price - step), min(PRICE_MAX, prices.jump_price + step))
-    prices.jump_price = price if is_beyond(price, index, limit) else 0
+    if not is_beyond(price, prices.jump_price, limit):
+        prices.jump_price = 0
+        return price, prices
+    index = prices.jump_price
+    prices.jump_price = price
     prices.jump_at = now
     return index, prices
 

@@ -2,22 +2,17 @@
 
 Plain orders are margined when they are placed, as if all of them were filled. A *reduce-only* order can only make its
 account's position smaller: it is outside margin, may be placed in a reduce-only market, and all that rest may together
-not exceed the position. A *fill-or-kill* order is first tried on paper (``scan``): the same visits, in the same order,
-with the same checks of makers, as its fills will be; it fills whole or changes nothing. A *trigger* is a reduce-only
-order that rests on a side of its own (TRIGGER_FALL, TRIGGER_RISE), sorted so that the first to fire stands first;
-anyone may fire it once the mark has reached its price. An order can be made smaller (``amend``) and keeps its place.
+not exceed the position. A *fill-or-kill* order is first tried on paper (``fok``), and fills whole or not at all. A
+*trigger* is a reduce-only order that rests on a side of its own (TRIGGER_FALL, TRIGGER_RISE), sorted so that the first
+to fire stands first; anyone may fire it once the mark has reached its price. An order can be made smaller (``amend``)
+and keeps its place.
 
 Every resting order holds REST_FEE, which comes back when it fills, is cancelled or fires, and is kept when it must be
 removed dead. ``sweep`` removes dead orders from a book's edge; visits of other orders do the same as they go.
 """
 
-from copy import copy
-from dataclasses import dataclass, field
-
-from node.stf import accounts, book, finality, margin, oracle, quotes, state
-from node.stf.fixed_point import in_range
+from node.stf import accounts, book, finality, fok, margin, oracle, quotes, state
 from node.stf.params import (
-    FOK_DEPTH_MAX,
     LOTS_MAX,
     MATCH_STEPS,
     OPEN_ORDERS_MAX,
@@ -43,22 +38,13 @@ from node.stf.types import (
     TRIGGER_RISE,
     Action,
     Board,
+    Market,
     Order,
     Pending,
     Position,
     Status,
     Terms,
 )
-
-
-@dataclass(slots=True)
-class Planned:
-    """A maker as the fills that a fill-or-kill has planned so far would leave it."""
-
-    account: int = 0
-    position: Position = field(default_factory=Position)
-    change: int = 0  # signed, of its collateral
-
 
 # --- placing ----------------------------------------------------------------------------------------------------------
 
@@ -88,7 +74,7 @@ def place(account: int, action: Action, steps: int) -> tuple[Status, int]:
     )
     left = steps
     if action.tif == FOK:
-        status, left = scan(action.market, taker, health, steps)
+        status, left = fok.scan(action.market, taker, health, steps)
         if status != Status.OK:
             book.drop_open(action.market, taker)
             return status, left
@@ -109,17 +95,18 @@ def check_place(account: int, action: Action) -> Status:
         return Status.MARKET_BUSY
     if not oracle.is_fresh(board):
         return Status.STALE_PRICE
-    status = check_terms(account, action, board, action.tif != IOC and action.tif != FOK)
+    config = state.get_market(action.market)
+    status = check_terms(account, action, board, config, action.tif != IOC and action.tif != FOK)
     if status != Status.OK:
         return status
-    if book.outside_band(action.side, action.price, board.mark, state.get_market(action.market).band):
+    if book.outside_band(action.side, action.price, board.mark, config.band):
         return Status.PRICE_BAND
     if action.tif == POST_ONLY and book.crosses(action.market, action.side, action.price):
         return Status.WOULD_CROSS
     return Status.OK
 
 
-def check_terms(account: int, action: Action, board: Board, may_rest: bool) -> Status:
+def check_terms(account: int, action: Action, board: Board, config: Market, may_rest: bool) -> Status:
     """Price, lots and expiry of an order or trigger, and what an order must be worth to rest."""
     if action.price == 0:
         return Status.BAD_PRICE
@@ -131,10 +118,9 @@ def check_terms(account: int, action: Action, board: Board, may_rest: bool) -> S
         return Status.BAD_TIME
     if action.expiry != 0 and action.expiry < state.get_time():
         return Status.ORDER_EXPIRED
-    market = state.get_market(action.market)
-    if action.lots > market.oi_cap:
+    if action.lots > config.oi_cap:
         return Status.OI_CAP
-    if may_rest and action.price * action.lots * board.tick_value < market.min_notional:
+    if may_rest and action.price * action.lots * board.tick_value < config.min_notional:
         return Status.MIN_NOTIONAL
     if may_rest and state.get_open_orders(account) >= OPEN_ORDERS_MAX:
         return Status.TOO_MANY_ORDERS
@@ -144,15 +130,13 @@ def check_terms(account: int, action: Action, board: Board, may_rest: bool) -> S
 def open_order(account: int, index: int, action: Action) -> tuple[Terms, Status]:
     """Count the order as open if margin and caps allow it. Returns the account's health with it."""
     board = state.get_board(action.market)
-    position = accounts.settle(state.get_position(account, index), board)
-    state.set_position(account, index, position)
+    position = state.get_position(account, index)
     if action.reduce_only != 0:
         return open_reducing(account, index, position, action)
     health = Terms()
     same = position.buy_lots if action.side == BUY else position.sell_lots
-    lots = action.lots + same
-    reduces = accounts.falls(position.size, lots if action.side == BUY else -lots)
-    if not reduces and finality.market_status(action.market, board) != OPEN:
+    falls = accounts.falls(position.size, book.signed(action.side, action.lots + same + position.reduce_lots))
+    if not falls and finality.market_status(action.market, board) != OPEN:
         return health, Status.MARKET_REDUCE_ONLY
     notional = action.price * action.lots * board.tick_value
     position = accounts.add_open(position, action.side, action.lots, notional)
@@ -163,122 +147,30 @@ def open_order(account: int, index: int, action: Action) -> tuple[Terms, Status]
         return health, Status.OI_CAP
     state.set_position(account, index, position)
     health = margin.health(account)
-    if health.equity >= health.initial + REST_FEE or reduces:
+    if health.equity >= health.initial + REST_FEE or falls:
         return health, Status.OK
     state.set_position(account, index, accounts.sub_open(position, action.side, action.lots, notional))
     return health, Status.INSUFFICIENT_MARGIN
 
 
 def open_reducing(account: int, index: int, position: Position, action: Action) -> tuple[Terms, Status]:
-    """Count a reduce-only order as open, if it and those that rest already are no larger than the position."""
+    """Count a reduce-only order as open, if it and those that rest already are no larger than the position.
+
+    It needs no margin of its own. But once it has filled, plain orders of its side may open what they now only close:
+    if they could, the account must have the margin for that.
+    """
+    same = position.buy_lots if action.side == BUY else position.sell_lots
     lots = action.lots + position.reduce_lots
-    if not accounts.falls(position.size, lots if action.side == BUY else -lots):
+    if not accounts.falls(position.size, book.signed(action.side, lots)):
         return Terms(), Status.REDUCE_ONLY_SIZE
     position.reduce_lots = lots
     state.set_position(account, index, position)
-    return margin.health(account), Status.OK
-
-
-# --- fill-or-kill -----------------------------------------------------------------------------------------------------
-
-
-def scan(market: int, taker: Pending, health: Terms, steps_max: int) -> tuple[Status, int]:
-    """Try a fill-or-kill that counts as open on paper. Returns OK if it will fill whole, and the steps left for that.
-
-    Each order that is looked at takes one step here and one when it is visited again, so half of the steps are the
-    depth. What is found is exact, not an estimate: the visits will see the same makers in the same states, because a
-    maker that the scan meets twice is carried on from its first planned fill.
-    """
-    board = state.get_board(market)
-    left = taker.lots
-    mine, held = book.get_taker(market, taker.account, board)
-    after = copy(mine)
-    paid = 0
-    ppm = book.taker_rate(market, taker.tif)
-    count = book.counting(taker.tif, taker.reduce_only)
-    makers: list[Planned] = []
-    steps = steps_max
-    price, seq = state.get_best(market, 1 - taker.side)
-    for _ in range(min(FOK_DEPTH_MAX, steps_max // 2)):
-        if left == 0 or not book.reaches(taker.side, taker.price, price):
-            break
-        steps -= 1
-        state.spend_work(WORK_STEP)
-        lots, status = plan(market, 1 - taker.side, price, seq, taker, left, board, makers)
-        if status != Status.OK:
-            return status, steps
-        if lots != 0:
-            after, change = book.moved(after, taker.side, lots, price, taker.price, count, ppm, board)
-            paid += change
-            left -= lots
-            if not in_range(held + paid) or not in_range(after.cost):
-                return Status.TOO_LARGE, steps
-        if left != 0:
-            price, seq = state.get_next(market, 1 - taker.side, price, seq)
-    if left != 0:
-        deeper = book.reaches(taker.side, taker.price, price)
-        return Status.FOK_TOO_DEEP if deeper else Status.FOK_UNFILLED, steps
-    return check_whole(market, taker, health, mine, after, paid, board), steps
-
-
-def plan(
-    market: int, side: int, price: int, seq: int, taker: Pending, left: int, board: Board, makers: list[Planned]
-) -> tuple[int, Status]:
-    """What a visit to one resting order will fill; adds its maker to ``makers`` or moves it on. 0 lots: it will go."""
-    order = state.get_order(market, side, price, seq)
-    if quotes.is_dead(order.account, market, order, seq, side):
-        return 0, Status.OK
-    if order.account == taker.account:
-        return 0, Status.OK if taker.self_trade == CANCEL_RESTING else Status.SELF_TRADE
-    stored = state.get_position(order.account, state.find_position(order.account, market))
-    planned = Planned(order.account, copy(stored), 0)
-    at = len(makers)
-    for i in range(len(makers)):
-        if makers[i].account == order.account:
-            planned = makers[i]
-            at = i
-    lots = book.fillable(left, order, planned.position)
-    if order.flags & ORDER_REDUCE_ONLY != 0 and not reduces(planned.position.size, side):
-        lots = 0
-    if lots == 0:
-        return 0, Status.OK
-    before = margin.health(order.account)
-    before = margin.replace(before, margin.terms(stored, board), margin.terms(planned.position, board))
-    before.equity += planned.change
-    held = state.get_collateral(order.account) + planned.change
-    made, change, affordable = book.check_maker(
-        market, side, order, planned.position, before, held, board, lots, price
-    )
-    if not affordable:
-        return 0, Status.OK
-    change += planned.change
-    if lots == order.lots:
-        change += REST_FEE
-    planned = Planned(order.account, made, change)
-    if at == len(makers):
-        makers.append(planned)
-    else:
-        makers[at] = planned
-    return lots, Status.OK
-
-
-def reduces(size: int, side: int) -> bool:
-    """Whether an order of a side is against a position, so that it can be reduce-only."""
-    return size < 0 if side == BUY else size > 0
-
-
-def check_whole(
-    market: int, taker: Pending, health: Terms, old: Position, new: Position, paid: int, board: Board
-) -> Status:
-    """The fill check of a fill-or-kill: its account with all of it filled."""
-    signed = taker.lots if taker.side == BUY else -taker.lots
-    if book.exceeds_cap(market, old.size, signed):
-        return Status.OI_CAP
-    after = margin.replace(health, margin.terms(old, board), margin.terms(new, board))
-    after.equity += paid
-    if not margin.taker_may(health, after, accounts.falls(old.size, signed)):
-        return Status.INSUFFICIENT_MARGIN
-    return Status.OK
+    health = margin.health(account)
+    if health.equity >= health.initial or accounts.falls(position.size, book.signed(action.side, lots + same)):
+        return health, Status.OK
+    position.reduce_lots = lots - action.lots
+    state.set_position(account, index, position)
+    return health, Status.INSUFFICIENT_MARGIN
 
 
 # --- orders that rest -------------------------------------------------------------------------------------------------
@@ -368,11 +260,11 @@ def place_trigger(account: int, action: Action) -> Status:
         return status
     if book.is_switched_off(account):
         return Status.SWITCH_FIRED
-    status = check_terms(account, action, board, True)
+    status = check_terms(account, action, board, state.get_market(action.market), True)
     if status != Status.OK:
         return status
     index = state.find_position(account, action.market)
-    if index == NO_INDEX or not reduces(state.get_position(account, index).size, action.side):
+    if index == NO_INDEX or not book.reduces(state.get_position(account, index).size, action.side):
         return Status.REDUCE_ONLY_SIZE
     if not book.may_hold(account, margin.health(account).equity):
         return Status.INSUFFICIENT_MARGIN
@@ -384,7 +276,11 @@ def place_trigger(account: int, action: Action) -> Status:
 
 def fire(market: int, direction: int) -> Status:
     """Execute the first trigger of a direction, if the mark has reached its price: immediately or not at all, no worse
-    than its own limit and the market's band, and for no more than the position. A dead one is just removed."""
+    than its own limit and the market's band, and for no more than the position. A dead one is just removed.
+
+    Plain orders of the account in this market go if they could then open what they were placed to close, and it lacks
+    the margin for that.
+    """
     board = state.get_board(market)
     if board.status == NO_SUCH_MARKET:
         return Status.NO_MARKET
@@ -410,7 +306,13 @@ def fire(market: int, direction: int) -> Status:
     position = state.get_position(order.account, index)
     position.reduce_lots += taker.lots
     state.set_position(order.account, index, position)
-    status, _left = book.run(market, taker, margin.health(order.account), MATCH_STEPS)
+    health = margin.health(order.account)
+    same = position.buy_lots if taker.side == BUY else position.sell_lots
+    falls = accounts.falls(position.size, book.signed(taker.side, position.reduce_lots + same))
+    if health.equity < health.initial and not falls:
+        accounts.kill_orders(order.account, market, False)
+        health = margin.health(order.account)
+    status, _left = book.run(market, taker, health, MATCH_STEPS)
     return status
 
 
@@ -437,7 +339,8 @@ def set_cancel_at(account: int, time: int) -> Status:
     if time > TIME_MAX:
         return Status.BAD_TIME
     if book.is_switched_off(account):
-        for index in range(state.get_position_count(account)):
+        count = state.get_position_count(account)
+        for index in range(count):
             position = state.get_position(account, index)
             if position.buy_lots != 0 or position.sell_lots != 0 or position.reduce_lots != 0:
                 return Status.SWITCH_FIRED

@@ -8,7 +8,7 @@ because a transaction may only begin where its worst case still fits.
 
 from typing import Final
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: Final = 32
@@ -22,7 +22,7 @@ POSITIONS_MAX: Final = 8
 ACCOUNT_WORDS: Final = 1
 KEY_WORDS: Final = 2
 POSITION_WORDS: Final = 3
-ACCOUNTS_MAX: Final = 4_294_901_759  # ids are 32 bits, 0 is never used; those above name a market's insurance in deposits
+ACCOUNTS_MAX: Final = 4_294_901_759  # ids are 32 bits, 0 is never used
 DONATION_ACCOUNT: Final = 4_294_901_760  # 0xFFFF0000 + market: a deposit to it is a donation to the market's insurance
 OPEN_ORDERS_MAX: Final = 256  # resting orders of one account, dead ones included until they are removed
 
@@ -52,6 +52,7 @@ SWEEP_MAX: Final = 16  # dead orders that one Sweep removes at most
 # --- orders -----------------------------------------------------------------------------------------------------------
 MATCH_STEPS: Final = 16  # orders visited by one transaction
 ACTIONS_MAX: Final = 32
+ORDERS_AND_STEPS: Final = 32  # a list's orders and match steps together: a long one has fewer steps
 REST_FEE: Final = 10_000  # micro-USD held while an order rests: refunded on fill or cancel, kept if it dies
 LIQUIDATION_SLICE_PPM: Final = 250_000  # share of a position that one Liquidate closes at most
 
@@ -59,19 +60,21 @@ LIQUIDATION_SLICE_PPM: Final = 250_000  # share of a position that one Liquidate
 CHUNK_BYTES_MAX: Final = 8_192
 CHUNK_TXS_MAX: Final = 256
 CHUNK_LEAVES_MAX: Final = 160
-CHUNK_WORK_MAX: Final = 4_100_000
-CHUNK_PROOF_MAX: Final = 100_000
+CHUNK_WORK_MAX: Final = 4_500_000
+CHUNK_PROOF_MAX: Final = 95_000
 MESSAGE_BYTES_MAX: Final = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: Final = 4  # markets in one OraclePrice
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
-WORK_BYTE: Final = 300
-WORK_TX: Final = 12_000
-WORK_SIGNATURE: Final = 16_000
+WORK_BYTE: Final = 200
+WORK_TX: Final = 9_000
+WORK_SIGNATURE: Final = 12_000
+WORK_DECODE: Final = 2_700  # reading and hashing one action, whatever its signature is worth
 WORK_ACTION: Final = 32_000
-WORK_STEP: Final = 68_000
-WORK_TERM: Final = 5_500  # one position in one margin check
-WORK_PRICE: Final = 26_000  # one market of an OraclePrice
+WORK_PLACE: Final = 11_000  # more of it for an order than for any other action
+WORK_STEP: Final = 72_000
+WORK_TERM: Final = 6_700  # one position in one margin check
+WORK_PRICE: Final = 56_000  # one market of an OraclePrice, two quotes looked at included
 WORK_MESSAGE: Final = 15_000
 WORK_LEAF: Final = 4_000
 

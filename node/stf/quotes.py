@@ -7,18 +7,23 @@ costs the same whatever stands in the book.
 """
 
 from node.stf import state
-from node.stf.types import BUY, ORDER_REDUCE_ONLY, ORDER_TRIGGER_SELL, SELL, TRIGGER_FALL, Order
+from node.stf.types import BUY, ORDER_REDUCE_ONLY, ORDER_TRIGGER_SELL, SELL, TRIGGER_FALL, Order, Position
 
 
 def is_dead(account: int, market: int, order: Order, seq: int, side: int) -> bool:
     """Whether a resting order of an account can fill no more. ``side`` is the book's, 0 to 3: triggers die too."""
+    position = state.get_position(account, state.find_position(account, market))  # an order holds a slot
+    return is_dead_beside(position, order, seq, side)
+
+
+def is_dead_beside(position: Position, order: Order, seq: int, side: int) -> bool:
+    """``is_dead`` for who has its account's position at hand."""
     now = state.get_time()
     if order.expiry != 0 and order.expiry < now:
         return True
-    cancel_at = state.get_cancel_at(account)
+    cancel_at = state.get_cancel_at(order.account)
     if cancel_at != 0 and cancel_at <= now:
         return True
-    position = state.get_position(account, state.find_position(account, market))  # an order holds a slot
     if side < TRIGGER_FALL and order.flags & ORDER_REDUCE_ONLY == 0:
         return seq < position.min_seq
     if seq < position.reduce_min_seq:

@@ -8,9 +8,10 @@ INVALID_ROOT, which L1 refuses to post. Everything else ends in a Status, and ev
 from collections.abc import Callable
 from typing import Final
 
-from node.stf import accounts, book, encoding, inbox, liquidation, oracle, orders, state
+from node.stf import accounts, book, encoding, finality, inbox, liquidation, oracle, orders, settlement, state
 from node.stf.encoding import BAD
 from node.stf.params import (
+    ACCOUNTS_MAX,
     CHUNK_BYTES_MAX,
     CHUNK_LEAVES_MAX,
     CHUNK_PROOF_MAX,
@@ -21,6 +22,7 @@ from node.stf.params import (
     MARKET_WORDS,
     MATCH_STEPS,
     MESSAGE_BYTES_MAX,
+    ORDERS_AND_STEPS,
     POSITION_WORDS,
     POSITIONS_MAX,
     PROOF_BASE,
@@ -30,11 +32,14 @@ from node.stf.params import (
     PROOF_VISIT,
     PROOF_WORD,
     PUBLISHERS_MAX,
+    SWEEP_MAX,
     TIME_MAX,
     WORK_ACTION,
     WORK_BYTE,
+    WORK_DECODE,
     WORK_LEAF,
     WORK_MESSAGE,
+    WORK_PLACE,
     WORK_PRICE,
     WORK_SIGNATURE,
     WORK_STEP,
@@ -43,20 +48,24 @@ from node.stf.params import (
 )
 from node.stf.types import (
     ACTIONS,
-    ADMIN,
-    ANCHOR_NOTICE,
+    AMEND,
     BLOCK,
     CANCEL,
     CANCEL_ALL,
-    DEPOSIT,
+    CANCEL_AT,
     FORCED,
     INBOX,
     LIQUIDATE,
+    OPTIONS,
     ORACLE_PRICE,
     PLACE,
     RESUME,
-    ROLLBACK_NOTICE,
     SET_KEY,
+    SETTLE,
+    SWEEP,
+    TRIGGER,
+    TRIGGER_FIRE,
+    TRIGGER_RISE,
     WITHDRAW,
     Action,
     Receipt,
@@ -69,12 +78,15 @@ INVALID_ROOT: Final = b"\xff" * 32
 PROOF_ACCOUNT: Final = PROOF_DENSE + PROOF_WORD * (1 + KEY_WORDS * KEYS_MAX + POSITION_WORDS * POSITIONS_MAX)
 PROOF_MARKET: Final = PROOF_DENSE + PROOF_WORD * (MARKET_WORDS + PUBLISHERS_MAX)
 PROOF_BOARD: Final = PROOF_DENSE + PROOF_WORD * 24
+PROOF_PRICE: Final = PROOF_MARKET + PROOF_BOARD + 2 * (PROOF_ORDER + PROOF_VISIT + PROOF_ACCOUNT)  # with two quotes
 # worst case of one margin check, in work
 WORK_HEALTH: Final = WORK_TERM * (POSITIONS_MAX + 1)
-# a match: up to 16 visits, each with an order, its account and one margin check; the order it ends at; every board
-# taker's margin check
-MATCH_WORK: Final = MATCH_STEPS * (WORK_STEP + WORK_HEALTH + 2 * WORK_LEAF) + 5 * WORK_LEAF + WORK_HEALTH
-MATCH_PROOF: Final = MATCH_STEPS * (PROOF_VISIT + PROOF_ACCOUNT) + PROOF_VISIT + 4 * PROOF_BOARD
+# a visit: an order, its account, a margin check
+VISIT_WORK: Final = WORK_STEP + WORK_HEALTH + 2 * WORK_LEAF
+VISIT_PROOF: Final = PROOF_VISIT + PROOF_ACCOUNT
+# a match: up to 16 visits; the order it ends at; every board; the taker's margin check
+MATCH_WORK: Final = MATCH_STEPS * VISIT_WORK + 5 * WORK_LEAF + WORK_HEALTH
+MATCH_PROOF: Final = MATCH_STEPS * VISIT_PROOF + PROOF_VISIT + 4 * PROOF_BOARD
 MATCH_LEAVES: Final = 2 * MATCH_STEPS + 5
 # what a forced transaction may need at most: four orders in one market fit
 FORCED_WORK: Final = 3_200_000
@@ -153,6 +165,12 @@ def execute_kind(kind: int, start: int, pos: int, forced: bool) -> tuple[Status,
         return oracle_price(start, pos, forced)
     if kind == LIQUIDATE:
         return liquidate(start, pos, forced)
+    if kind == SWEEP:
+        return sweep(start, pos, forced)
+    if kind == TRIGGER_FIRE:
+        return trigger_fire(start, pos, forced)
+    if kind == SETTLE:
+        return settle(start, pos, forced)
     begin(start, BAD, forced, 0, 0, 0)
     return Status.FORCED_INVALID, pos
 
@@ -195,24 +213,24 @@ def actions(start: int, pos: int, forced: bool) -> tuple[Status, int]:
     work, leaves, proof = actions_room(count, places, markets)
     if not begin(start, pos, forced, work, leaves, proof):
         return Status.FORCED_INVALID, pos
-    state.spend_work(WORK_SIGNATURE)
+    state.spend_work(WORK_SIGNATURE + count * WORK_DECODE)
     slot = packed >> 5
-    if account > 0xFFFFFFFF:
+    if account > ACCOUNTS_MAX:
         return Status.NO_ACCOUNT, pos
     signer = encoding.recover(encoding.actions_digest(account, slot, nonce, expiry, listed), r, vs)
     status = accounts.authorize(account, slot, signer, nonce, expiry)
     if status == Status.OK:
-        act(account, listed)
+        act(account, listed, match_steps(places))
     return status, pos
 
 
 def count_places(listed: list[Action]) -> tuple[int, int]:
-    """How many actions place orders, and in how many runs of one market all actions stand (an upper bound)."""
+    """How many actions place orders or triggers, and in how many runs of one market all stand (an upper bound)."""
     places = 0
     markets = 0
     last = 1 << 32
     for action in listed:
-        if action.op == PLACE:
+        if action.op == PLACE or action.op == TRIGGER:
             places += 1
         if action.market != last:
             markets += 1
@@ -222,29 +240,53 @@ def count_places(listed: list[Action]) -> tuple[int, int]:
 
 def actions_room(count: int, places: int, markets: int) -> tuple[int, int, int]:
     """Worst case of an Actions transaction: work, leaves, proof bytes."""
-    work = WORK_SIGNATURE + count * (WORK_ACTION + WORK_LEAF) + WORK_LEAF + markets * 2 * WORK_LEAF
+    work = WORK_SIGNATURE + count * (WORK_DECODE + WORK_ACTION + WORK_LEAF) + WORK_LEAF + markets * 2 * WORK_LEAF
     leaves = 1 + count + 2 * markets
     proof = PROOF_ACCOUNT + count * PROOF_ORDER + markets * (PROOF_MARKET + PROOF_BOARD)
     if places > 0:
-        work += places * (WORK_HEALTH + WORK_LEAF) + MATCH_WORK
+        work += places * (WORK_PLACE + WORK_HEALTH + WORK_LEAF) + MATCH_WORK
         leaves += places + MATCH_LEAVES
         proof += places * PROOF_VISIT + MATCH_PROOF + 2 * markets * PROOF_ORDER
+        fewer = MATCH_STEPS - match_steps(places)
+        work -= fewer * VISIT_WORK
+        leaves -= fewer * 2
+        proof -= fewer * VISIT_PROOF
     return work, leaves, proof
 
 
-def act(account: int, listed: list[Action]) -> None:
-    """Execute an authorized list. Its orders share one allowance of match steps; each action has its own status."""
-    steps = MATCH_STEPS
+def match_steps(places: int) -> int:
+    """Match steps that a list with these many orders has in all."""
+    return min(MATCH_STEPS, ORDERS_AND_STEPS - places)
+
+
+def act(account: int, listed: list[Action], allowance: int) -> None:
+    """Execute an authorized list. Its orders share an allowance of match steps; each action has its own status."""
+    steps = allowance
     for action in listed:
         state.spend_work(WORK_ACTION)
-        status = Status.NO_MARKET
-        if action.op == PLACE:
-            status, steps = orders.place(account, action, steps)
-        elif action.op == CANCEL:
-            status = orders.cancel(account, action)
-        elif action.op == CANCEL_ALL:
-            status = orders.cancel_all(account, action.market)
+        status, steps = perform(account, action, steps)
         state.note_status(status)
+
+
+def perform(account: int, action: Action, steps: int) -> tuple[Status, int]:
+    """One action of an authorized list. Returns its status and the match steps left."""
+    if action.op == PLACE:
+        state.spend_work(WORK_PLACE)
+        return orders.place(account, action, steps)
+    status = Status.BAD_MESSAGE
+    if action.op == CANCEL:
+        status = orders.cancel(account, action)
+    elif action.op == CANCEL_ALL:
+        status = orders.cancel_all(account, action.market)
+    elif action.op == AMEND:
+        status = orders.amend(account, action)
+    elif action.op == CANCEL_AT:
+        status = orders.set_cancel_at(account, action.expiry)
+    elif action.op == TRIGGER:
+        status = orders.place_trigger(account, action)
+    elif action.op == OPTIONS:
+        status = orders.set_options(account, action.opt_in)
+    return status, steps
 
 
 def resume(start: int, pos: int, forced: bool) -> tuple[Status, int]:
@@ -256,11 +298,12 @@ def resume(start: int, pos: int, forced: bool) -> tuple[Status, int]:
         start,
         pos,
         forced,
-        MATCH_WORK + 4 * WORK_LEAF,
+        MATCH_WORK + WORK_ACTION + 4 * WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 3 * PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
         return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_ACTION)
     return book.resume(market, MATCH_STEPS), pos
 
 
@@ -283,7 +326,7 @@ def withdraw(start: int, pos: int, forced: bool) -> tuple[Status, int]:
     ):
         return Status.FORCED_INVALID, pos
     state.spend_work(WORK_SIGNATURE)
-    if account > 0xFFFFFFFF:
+    if account > ACCOUNTS_MAX:
         return Status.NO_ACCOUNT, pos
     signer = encoding.recover(encoding.withdraw_digest(account, nonce, expiry, recipient, amount), r, vs)
     status = accounts.authorize(account, 0, signer, nonce, expiry)
@@ -305,7 +348,7 @@ def set_key(start: int, pos: int, forced: bool) -> tuple[Status, int]:
     if not begin(start, pos, forced, WORK_SIGNATURE + WORK_LEAF, 1, PROOF_ACCOUNT):
         return Status.FORCED_INVALID, pos
     state.spend_work(WORK_SIGNATURE)
-    if account > 0xFFFFFFFF:
+    if account > ACCOUNTS_MAX:
         return Status.NO_ACCOUNT, pos
     digest = encoding.set_key_digest(account, nonce, expiry, slot, address, key_expiry)
     status = accounts.authorize(account, 0, encoding.recover(digest, r, vs), nonce, expiry)
@@ -326,9 +369,9 @@ def oracle_price(start: int, pos: int, forced: bool) -> tuple[Status, int]:
         start,
         pos,
         forced,
-        WORK_SIGNATURE + count * (WORK_PRICE + 2 * WORK_LEAF),
-        2 * count,
-        count * (PROOF_MARKET + PROOF_BOARD),
+        WORK_SIGNATURE + count * (WORK_PRICE + 6 * WORK_LEAF),
+        6 * count,
+        count * PROOF_PRICE,
     ):
         return Status.FORCED_INVALID, pos
     state.spend_work(WORK_SIGNATURE)
@@ -353,18 +396,76 @@ def liquidate(start: int, pos: int, forced: bool) -> tuple[Status, int]:
     """Reduce an account under maintenance margin."""
     account, pos = encoding.read_varint(pos)
     market, pos = encoding.read_varint(pos)
-    if account > 0xFFFFFFFF or market > 0xFFFF:
+    if account > ACCOUNTS_MAX or market > 0xFFFF:
         pos = BAD
     if not begin(
         start,
         pos,
         forced,
-        MATCH_WORK + 4 * WORK_HEALTH + 4 * WORK_LEAF,
+        MATCH_WORK + WORK_ACTION + 3 * WORK_HEALTH + 4 * WORK_LEAF,
         MATCH_LEAVES + 4,
         MATCH_PROOF + PROOF_ACCOUNT + 2 * PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
     ):
         return Status.FORCED_INVALID, pos
-    return liquidation.liquidate(account, market), pos
+    state.spend_work(WORK_ACTION)
+    return liquidation.liquidate(account, market, forced), pos
+
+
+def sweep(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Remove dead orders from the edge of a book, or dead triggers."""
+    market, pos = encoding.read_varint(pos)
+    side, pos = encoding.read_byte(pos)
+    if market > 0xFFFF or side > TRIGGER_RISE:
+        pos = BAD
+    if not begin(
+        start,
+        pos,
+        forced,
+        WORK_ACTION + SWEEP_MAX * (WORK_STEP + 2 * WORK_LEAF) + 3 * WORK_LEAF,
+        2 * SWEEP_MAX + 3,
+        SWEEP_MAX * (PROOF_VISIT + PROOF_ACCOUNT) + PROOF_VISIT + PROOF_ORDER + PROOF_MARKET + PROOF_BOARD,
+    ):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_ACTION)
+    return orders.sweep(market, side), pos
+
+
+def trigger_fire(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Run the first trigger that the mark has reached, as a reduce-only order."""
+    market, pos = encoding.read_varint(pos)
+    direction, pos = encoding.read_byte(pos)
+    if market > 0xFFFF or direction > 1:
+        pos = BAD
+    if not begin(
+        start,
+        pos,
+        forced,
+        MATCH_WORK + WORK_ACTION + WORK_STEP + WORK_HEALTH + 5 * WORK_LEAF,
+        MATCH_LEAVES + 5,
+        MATCH_PROOF + PROOF_ACCOUNT + 3 * PROOF_ORDER + 2 * PROOF_VISIT + PROOF_MARKET + PROOF_BOARD,
+    ):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_ACTION)
+    return orders.fire(market, direction), pos
+
+
+def settle(start: int, pos: int, forced: bool) -> tuple[Status, int]:
+    """Close an account's position in an expired market at its final mark."""
+    account, pos = encoding.read_varint(pos)
+    market, pos = encoding.read_varint(pos)
+    if account > ACCOUNTS_MAX or market > 0xFFFF:
+        pos = BAD
+    if not begin(
+        start,
+        pos,
+        forced,
+        WORK_ACTION + 2 * WORK_HEALTH + 8 * WORK_LEAF,
+        8,
+        2 * PROOF_ACCOUNT + PROOF_MARKET + 5 * PROOF_BOARD,
+    ):
+        return Status.FORCED_INVALID, pos
+    state.spend_work(WORK_ACTION)
+    return settlement.settle(account, market), pos
 
 
 def open_block(start: int, pos: int) -> tuple[Status, int]:
@@ -377,6 +478,7 @@ def open_block(start: int, pos: int) -> tuple[Status, int]:
         return Status.FORCED_INVALID, pos
     state.set_block_number(state.get_block_number() + 1)
     state.set_time(time)
+    finality.update()
     return Status.OK, pos
 
 
@@ -404,6 +506,7 @@ def consume(start: int, pos: int) -> tuple[Status, int]:
     encoding.set_base_time(0)
     seconds, payload = encoding.read_fixed(base + 21, 8)
     state.set_time(min(TIME_MAX, max(state.get_time(), seconds * 1000)))
+    finality.update()
     status = deliver(kind, payload)
     encoding.set_end(outer)
     return status, pos
@@ -419,15 +522,9 @@ def message_room(kind: int) -> tuple[int, int, int]:
 
 def deliver(kind: int, pos: int) -> Status:
     """Act on a message whose payload starts at ``pos``."""
-    if kind == DEPOSIT:
-        return inbox.deposit(pos)
-    if kind == FORCED:
-        start = pos
-        forced_kind, pos = encoding.read_byte(pos)
-        status, pos = execute_kind(forced_kind, start, pos, True)
-        return status
-    if kind == ANCHOR_NOTICE or kind == ROLLBACK_NOTICE:
-        return inbox.notice(pos)
-    if kind == ADMIN:
-        return inbox.administer(pos)
-    return Status.BAD_MESSAGE
+    if kind != FORCED:
+        return inbox.deliver(kind, pos)
+    start = pos
+    forced_kind, pos = encoding.read_byte(pos)
+    status, pos = execute_kind(forced_kind, start, pos, True)
+    return status

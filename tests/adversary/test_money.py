@@ -75,15 +75,16 @@ def test_a_fair_bid_liquidates(court: Court) -> None:
     world.cut()
 
 
-def test_a_bankrupt_account_sells_within_the_margin_it_releases(court: Court) -> None:
-    """With no equity left nobody would bid at the mark alone; the discount is at most the maintenance rate."""
+def test_a_bankrupt_account_is_taken_over_at_the_mark_whatever_anybody_bids(court: Court) -> None:
+    """With no equity left every discount would be others' money: it sells to nobody, insurance takes the position."""
     world, victim, thief = squeezed(court)
     world.price({0: 560_000})
     assert equity(world, victim) < 0
-    world.actions(thief, buy(0, 545_000, 1_000, 1))  # 2.7% under the mark
-    assert world.run(encoding.write_liquidate(victim, 0)).status == Status.NO_LIQUIDITY
-    world.actions(thief, buy(0, 547_000, 1_000, 2))  # 2.3%
-    assert world.run(encoding.write_liquidate(victim, 0)).status == Status.OK
+    world.actions(thief, buy(0, 547_000, 1_000))  # 2.3% under the mark
+    before = equity(world, thief)
+    receipt = world.run(encoding.write_liquidate(victim, 0))
+    assert receipt.status == Status.OK and not receipt.fills
+    assert equity(world, victim) == 0 and equity(world, thief) == before
     world.cut()
 
 

@@ -51,11 +51,15 @@ async def test_from_deposit_to_payment(tmp_path: Path) -> None:
         assert (await shell.json("book"))["asks"] == [[600_100, 50, 1]]
         row = await shell.json("account")
         assert row["collateral"] == 6_000 * 10**6 - 10_000 and [o["client_id"] for o in row["orders"]] == [77]
+        assert (await shell.json("risk"))["probability"] == 0.0, "no position, nothing to break"
+        assert b"that its cushion breaks within 60.0 s" in (await shell.run("risk", "--within-s", "60")).stdout
         shown = await shell.run("account", str(account))
         assert b"order 77: market 0  sell 50 at 600,100" in shown.stdout
         await raw.price()
         refused = await shell.run("order", "buy", "1000000", "600000")
         assert refused.returncode == 1 and b"INSUFFICIENT_MARGIN" in refused.stderr
+        assert (await shell.json("amend", "77", "20"))["statuses"] == ["OK"]
+        assert (await shell.json("book"))["asks"] == [[600_100, 20, 1]]
         await shell.json("cancel", "77")
         assert await raw.rpc.call("al_orders", [account]) == []
         await raw.price()  # a slow machine may have let the last one go stale
@@ -66,6 +70,28 @@ async def test_from_deposit_to_payment(tmp_path: Path) -> None:
         assert paid["l1_tx"].startswith("0x") and await world.view("is_paid", paid["withdrawal"])
         status = await shell.json("status")
         assert status["conserved"] and status["totals"]["withdrawn"] == 100 * 10**6
+
+
+async def test_orders_that_know_the_position(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as world, sequencing(world) as raw:
+        world.deployment.save(tmp_path / "deployment.json")
+        shell = Shell({
+            "ANCHORLINE_KEY": world.chain.keys[TRADERS[0]].hex(), "ANCHORLINE_L1_RPC": world.chain.url,
+            "ANCHORLINE_RPC": raw.rpc._endpoint.shown, "ANCHORLINE_DEPLOYMENT": str(tmp_path / "deployment.json")})
+        await shell.json("deposit", "5000")
+        await raw.price()
+        late = await shell.run("order", "buy", "10", "--tif", "FOK")
+        assert late.returncode == 1 and b"give a price for FOK" in late.stderr
+        market = await shell.run("order", "buy", "10")
+        assert market.returncode == 0 and b"nothing filled" in market.stdout, "an empty book"
+        await raw.price()
+        refused = await shell.run("trigger", "sell", "10", "below", "590000")
+        assert refused.returncode == 1 and b"REDUCE_ONLY_SIZE" in refused.stderr, "there is no position to reduce"
+        refused = await shell.run("order", "buy", "10", "600000", "--reduce-only")
+        assert refused.returncode == 1 and b"REDUCE_ONLY_SIZE" in refused.stderr
+        assert (await shell.json("switch", "3600"))["cancel_at"] > 0
+        assert (await shell.json("switch", "0"))["cancel_at"] == 0
+        assert (await shell.json("early-reduction", "allow"))["statuses"] == ["OK"]
 
 
 async def test_a_key_without_an_account_is_told_to_deposit(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_whoever_sits_is_not_frozen_for_the_seats_past() -> None:
 
 
 def test_messages_of_the_setup_do_not_freeze_what_was_never_seated() -> None:
-    """Admin messages may be older than the opening: they count from the first operator on, the seat from the opening."""
+    """Admin messages may be older than the opening: they count from the first operator on, the seat from opening."""
     world = World(seated=False)
     world.evm.warp(RESEAT_S)
     with reverts("NOT_DUE"):
@@ -210,7 +210,8 @@ def test_only_exodus_and_the_promise_court_have_their_powers(world: Leaving) -> 
     for function, arguments, reason in (
         ("freeze", (), "NOT_EXODUS"), ("pay_out", (world.prover, 1), "NOT_EXODUS"),
         ("slash_promise", (1, 0, world.prover), "NOT_PROMISE_COURT"), ("fine_promise", (1,), "NOT_PROMISE_COURT"),
-        ("pay_victim", (world.prover, 1), "NOT_PROMISE_COURT"), ("set_courts", (world.token, world.token), "NOT_DEPLOYER"),
+        ("pay_victim", (world.prover, 1), "NOT_PROMISE_COURT"),
+        ("set_courts", (world.token, world.token), "NOT_DEPLOYER"),
     ):
         for who in (world.operator, world.admin, world.prover):
             with reverts(reason):
@@ -219,11 +220,11 @@ def test_only_exodus_and_the_promise_court_have_their_powers(world: Leaving) -> 
         world.rollup.transact("set_courts", world.token, world.token)
 
 
-# ------------------------------------------------------------------------------------------------------------- fraud
+# ---------------------------------------------------------------------------------------------------------------- fraud
 
 
 def test_fraud_proofs_stay_open_after_the_freeze(fresh: Leaving) -> None:
-    """A last garbage batch gives its poster nothing: it falls in its window, and the exodus is from the state before."""
+    """A last garbage batch gives its poster nothing: it falls in its window; the exodus is from the state before."""
     world = fresh
     world.evm.warp(EXODUS_AFTER_S)
     world.block(1_000)
@@ -244,7 +245,7 @@ def test_fraud_proofs_stay_open_after_the_freeze(fresh: Leaving) -> None:
     world.register(1)
 
 
-# --------------------------------------------------------------------------------------------------------- paying out
+# ----------------------------------------------------------------------------------------------------------- paying out
 
 
 def test_everyone_gets_all_when_all_is_there(world: Leaving) -> None:
@@ -322,7 +323,7 @@ def test_registration_and_claims_keep_their_times(world: Leaving) -> None:
         world.exodus.transact("claim", 2)
 
 
-# ---------------------------------------------------------------------------------------------------------- attempts
+# ------------------------------------------------------------------------------------------------------------- attempts
 
 
 def test_an_account_registers_once_under_any_name(world: Leaving) -> None:

@@ -108,7 +108,7 @@ def first_waiting(world: Promising) -> int:
     return world.headers[1].globals[0] >> 64 & 2**64 - 1
 
 
-# ------------------------------------------------------------------------------------------------------------- splitting
+# ------------------------------------------------------------------------------------------------------------ splitting
 
 
 def test_the_contract_splits_chunks_as_the_rules_do(world: Promising) -> None:
@@ -216,7 +216,8 @@ def test_only_the_operators_keys_promise(world: Promising) -> None:
 def test_edge_signatures_are_nobodys(world: Promising) -> None:
     kept = world.promise(0, [b"a"])[0]
     signed = kept.signed
-    for signature in (bytes(65), b"\xff" * 64 + b"\x00", signed.signature[:64] + b"\x02", signed.signature[:32] + bytes(33)):
+    true = signed.signature
+    for signature in (bytes(65), b"\xff" * 64 + b"\x00", true[:64] + b"\x02", true[:32] + bytes(33)):
         with reverts("SIGNATURE"):
             world.tell(evidence.late(SignedPromise(signed.promise, signature)))
     # the other half of the curve names the same key: it is refused, so a signature has one form
@@ -226,7 +227,7 @@ def test_edge_signatures_are_nobodys(world: Promising) -> None:
         world.tell(evidence.late(SignedPromise(signed.promise, high)))
 
 
-# ----------------------------------------------------------------------------------------------------------- equivocation
+# --------------------------------------------------------------------------------------------------------- equivocation
 
 
 def test_two_transactions_for_one_position_cost_the_bond(world: Promising) -> None:
@@ -258,7 +259,7 @@ def test_promises_of_two_tenures_do_not_contradict_each_other(world: Promising) 
         world.tell(evidence.equivocation(one, replace(other, signed=SignedPromise(lie, other.signed.signature))))
 
 
-# ------------------------------------------------------------------------------------------------- an honest operator
+# --------------------------------------------------------------------------------------------------- an honest operator
 
 
 def test_a_rollback_of_others_makes_nobody_guilty(world: Promising) -> None:
@@ -299,14 +300,14 @@ def test_a_reorganisation_that_takes_a_batch_away_makes_nobody_guilty(world: Pro
     again = world.post(world.batch())
     for one in kept:
         for index in range(len(again.chunks)):
-            with pytest.raises(Revert, match="NO_CONFLICT|POSITION"):
+            with pytest.raises(Revert, match=r"NO_CONFLICT|POSITION"):
                 world.tell(world.conflict(one, again, index))
     with reverts("POSTED"):
         world.evm.warp(PROMISE_DEADLINE_S + 1)
         world.tell(evidence.late(kept[-1].signed))
 
 
-# ------------------------------------------------------------------------------------------------------------- deadlines
+# ------------------------------------------------------------------------------------------------------------ deadlines
 
 
 def test_a_promise_unposted_at_its_deadline_costs_the_seat(world: Promising) -> None:
@@ -375,7 +376,7 @@ def test_nobody_is_judged_for_an_epoch_that_nobody_sat_in(world: Promising) -> N
             world.tell(evidence.late(world.promise(0, [b"a"], epoch=epoch)[0].signed))
 
 
-# --------------------------------------------------------------------------------------------------------------- victims
+# -------------------------------------------------------------------------------------------------------------- victims
 
 
 def trader(name: str) -> bytes:

@@ -68,7 +68,7 @@ def test_the_delay_stops_at_its_floor(world: World) -> None:
 
 
 def test_service_brings_the_delay_back_step_by_step(world: World) -> None:
-    """One doubling per force_delay_s of L2 time: a burst of batches, which costs little, does not buy the delay back."""
+    """One doubling per force_delay_s of L2 time: a burst of batches costs little, and does not buy the delay back."""
     for _ in range(2):
         neglect(world, delay(world) - 1)
     assert delay(world) == DELAY_S // 4

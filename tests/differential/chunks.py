@@ -9,6 +9,8 @@ from node.stf.engine import Engine
 from node.stf.trie import MemoryTrie
 from node.stf.types import Receipt, Status
 from tests.differential.harness import Case, Court, Verdict
+from tests.stf.model import Model
+from tests.stf.resting import check_resting
 from tests.stf.world import World
 
 INVALID = "INVALID"
@@ -16,6 +18,8 @@ INVALID = "INVALID"
 
 class DifferentialWorld(World):
     """``cut`` compares; ``seen`` counts the names of all statuses, and INVALID, that the compared chunks had.
+
+    ``model`` audits every transaction; its events are the rungs of the ladder that happened.
 
     Takes the court over: the inbox of one that is shared begins empty again, so worlds live one after the other.
     """
@@ -27,24 +31,22 @@ class DifferentialWorld(World):
         self.trie = MemoryTrie(self.store.leaves)
         self.verdicts: list[Verdict] = []
         self.seen: Counter[str] = Counter()
+        self.model = Model(self)
 
     def new_engine(self) -> Engine:
         return Engine(self.store, self.court.domain, self.message_at, strict=True)
 
-    @property
-    def open_bytes(self) -> bytes:
-        """The chunk under construction."""
-        return bytes(self._open)
-
     def cut(self) -> None:
         """End the open chunk and compare it; the state after it must be the one that the contract found."""
+        check_resting(self)
         verdict = self.judge(self.open_bytes)
         assert not verdict.invalid, verdict.outcome.reason
         super().cut()
         result = self.results[-1]
         self.trie.apply(result.changes)
         assert self.trie.root() == verdict.outcome.root, "executing by transaction and by chunk is the same"
-        assert verdict.outcome.work == result.work and verdict.outcome.proof == result.proof
+        found, spent = (result.work, result.proof), (verdict.outcome.work, verdict.outcome.proof)
+        assert found == spent, f"work and proof by transaction {found}, by chunk {spent}"
 
     def judge(self, chunk: bytes, cursor_end: int | None = None) -> Verdict:
         """Compare any bytes as a chunk on the state before the open chunk; nothing changes here."""

@@ -11,6 +11,7 @@ from tests.differential.harness import Court
 from tests.stf.world import address, buy, cancel, sell, sign
 
 MARKETS = [0, 1, 8, 9, 16, 17, 24, 25]  # two in each board leaf
+HALVES = (MARKETS[:4], MARKETS[4:])  # as many markets as one OraclePrice holds
 PRICE = 600_000
 TRADERS = 18  # accounts 1 to 18 have eight positions each
 RICH = 10**11
@@ -38,7 +39,8 @@ def heavy(court: Court) -> DifferentialWorld:
         world.cut()
     for slot in range(3, 8):
         world.block(1)
-        world.run(publication(world, slot, MARKETS))
+        for half in HALVES:
+            world.run(publication(world, slot, half))
     world.price(prices)
     world.cut()
     return world

@@ -10,11 +10,13 @@ holds what execution had touched and observed where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
-from node.stf import encoding, witness
+from contracts import RULES_PARTS
+from node.stf import encoding, state, transition, witness
 from node.stf.engine import Engine
 from node.stf.transition import INVALID_ROOT, InvalidChunk
 from node.stf.trie import MemoryTrie
@@ -23,7 +25,7 @@ from tests.evm import Contract, Evm
 
 CHAIN_ID = 901
 RULES_BASE = 60_000  # gas of the rules that a chunk costs before its first transaction
-DECODE_MAX = 400_000  # gas of decoding one transaction that then makes the chunk INVALID: its work is never spent
+DECODE_MAX = 300_000  # gas of decoding one transaction that then makes the chunk INVALID: its work is never spent
 GAS_MAX = 1_000_000_000  # a test measures gas, it does not run out of it
 
 
@@ -74,6 +76,34 @@ def pack_messages(messages: Sequence[bytes]) -> bytes:
     return b"".join(len(message).to_bytes(2, "big") + message for message in messages)
 
 
+@contextmanager
+def rooms_are_kept() -> Iterator[None]:
+    """Inside, no transaction of the Python rules may spend more than the room that it began with."""
+    begin, run = transition.begin, transition.execute
+    limits: list[tuple[int, int, int]] = []
+
+    def noted_begin(start: int, pos: int, forced: bool, work: int, leaves: int, proof: int) -> bool:
+        begins = begin(start, pos, forced, work, leaves, proof)
+        if begins:
+            limits.append((state.get_work() + work, state.get_leaves() + leaves, state.get_proof() + proof))
+        return begins
+
+    def checked_run(pos: int) -> tuple[Receipt, int]:
+        limits.clear()
+        receipt, end = run(pos)
+        spent = (state.get_work(), state.get_leaves(), state.get_proof())
+        for limit in limits:
+            assert all(s <= most for s, most in zip(spent, limit, strict=True)), (
+                f"kind {receipt.kind}, {receipt.status.name}: work, leaves, proof {spent} pass their room {limit}")
+        return receipt, end
+
+    transition.begin, transition.execute = noted_begin, checked_run
+    try:
+        yield
+    finally:
+        transition.begin, transition.execute = begin, run
+
+
 def execute(case: Case, domain: bytes) -> Outcome:
     """Run a case with the Python rules, getters returning copies as the contract's do."""
     engine = Engine(case.trie, domain, case.message_at, strict=True)
@@ -81,7 +111,8 @@ def execute(case: Case, domain: bytes) -> Outcome:
     receipts: list[Receipt] = []
     reason = ""
     try:
-        receipts, _result = engine.execute_chunk(case.chunk)
+        with rooms_are_kept():
+            receipts, _result = engine.execute_chunk(case.chunk)
     except InvalidChunk as error:
         reason = str(error)
     result = engine.end_chunk()
@@ -166,6 +197,7 @@ def shared_court() -> Court:
 
 def deploy_verifier(evm: Evm, rollup: Contract) -> Contract:
     """FraudVerifier and the parts it runs, for a rollup."""
-    book = evm.deploy("FraudBook")
-    accounts = evm.deploy("FraudAccounts")
-    return evm.deploy("FraudVerifier", rollup, evm.deploy("FraudRules", book, accounts))
+    parts: dict[str, Contract] = {}
+    for name, needs in RULES_PARTS.items():
+        parts[name] = evm.deploy(name, *[parts[need] for need in needs])
+    return evm.deploy("FraudVerifier", rollup, parts["FraudRules"])

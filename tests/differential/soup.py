@@ -33,6 +33,7 @@ from node.stf.types import (
 )
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
+from tests.stf import messages, orders
 from tests.stf.world import address, cancel, cancel_all, configure_market, limit, message, private_key, sign
 
 MARKETS = {
@@ -40,7 +41,21 @@ MARKETS = {
     1: {"tick_value": 3, "quorum": 2, "oi_cap": 4_000, "fees": (700, 0), "impact": 0},
     2: {"tick_value": 100, "oi_cap": 1_000_000, "min_notional": 50_000_000, "band": 20_000, "penalty": 30_000},
     9: {"tick_value": 1, "mm": (50_000, 200_000), "im": (60_000, 300_000), "quorum": 1, "stale_ms": 90_000},
+    10: {"impact": 0, "stale_ms": 120_000},
 }
+DATED = 10  # expires some minutes into the history
+# what a market starts with; the admin changes it on the way
+RISK = {
+    0: {"z": 300, "sigma_floor": 50_000, "addon_cap": 50_000, "vol_window": 60_000, "reduce_cap": 100_000,
+        "basis_cap": 5_000, "spread_max": 20_000, "basis_window": 10_000, "near_band": 10_000},
+    1: {"jump_limit": 20_000, "jump_hold": 2_000, "near_band": 20_000},
+    2: {"z": 100, "sigma_floor": 300_000, "addon_cap": 200_000, "reduce_cap": 20_000, "near_band": 5_000},
+    9: {"basis_cap": 20_000, "spread_max": 50_000, "basis_window": 1_000, "vol_window": 1_000, "z": 50,
+        "addon_cap": 10_000, "near_band": 40_000},
+    10: {"near_band": 10_000},
+}  # fmt: skip
+CHAIN = {"anchor_interval": 10_000, "tau_reduce": 120_000, "tau_halt": 240_000, "buffer_ms": 6_000, "refill": 3,
+         "horizon_ms": 20_000, "closeout": 500_000, "outflow_limit": 200_000_000}  # fmt: skip
 START_PRICE = 600_000
 FAR = 200_000_000
 
@@ -51,7 +66,10 @@ class Soup:
     def __init__(self, court: Court, seed: int) -> None:
         self.rnd = random.Random(seed)
         self.world = DifferentialWorld(court)
-        self.prices = dict.fromkeys(MARKETS, START_PRICE)
+        self.model = self.world.model
+        # where this history happens
+        self.markets = [*self.rnd.sample((0, 1, 2, 9), 2), self.rnd.choice((0, 1, 2, 9, DATED))]
+        self.prices = dict.fromkeys(self.markets, START_PRICE)
         self.trading_keys: dict[tuple[int, int], PrivateKey] = {}
         self.transactions: list[bytes] = []  # of the open chunk
         self.past: list[bytes] = []
@@ -73,13 +91,16 @@ class Soup:
         acts: list[tuple[Callable[[], object], int]] = [
             (self.trade, 40),
             (self.stack, 4),
-            (self.sweep, 6),
+            (self.take, 6),
             (self.sign_badly, 8),
             (self.publish, 12),
             (self.publish_badly, 3),
             (self.tick, 6),
             (self.resume, 5),
-            (self.liquidate, 8),
+            (self.liquidate, 12),
+            (self.clear, 8),
+            (self.storm, 6),
+            (self.meet, 8),
             (self.withdraw, 5),
             (self.set_key, 4),
             (self.l1_message, 10),
@@ -117,7 +138,7 @@ class Soup:
         return self.rnd.choice(list(self.world.keys))
 
     def market(self) -> int:
-        return self.rnd.choice(list(MARKETS)) if self.rnd.random() < 0.95 else self.rnd.choice((3, 8, 31, 40, 65_535))
+        return self.rnd.choice(self.markets) if self.rnd.random() < 0.95 else self.rnd.choice((3, 8, 31, 40, 65_535))
 
     def trade(self) -> None:
         account = self.account()
@@ -136,7 +157,7 @@ class Soup:
 
     def stack(self) -> None:
         """Many small orders on one side, close to the mark."""
-        market, side = self.rnd.choice(list(MARKETS)), self.rnd.randrange(2)
+        market, side = self.rnd.choice(self.markets), self.rnd.randrange(2)
         price = self.prices[market]
         orders = []
         for number in range(self.rnd.choice((8, 20, 32))):
@@ -144,12 +165,12 @@ class Soup:
             orders.append(limit(market, side, price + (offset if side else -offset), 5, number, tif=GTC))
         self.send(self.signed(self.account(), orders))
 
-    def sweep(self) -> None:
+    def take(self) -> None:
         """A large order across the mark, and what may follow it while it is matched."""
-        market, side = self.rnd.choice(list(MARKETS)), self.rnd.randrange(2)
+        market, side = self.rnd.choice(self.markets), self.rnd.randrange(2)
         offset = self.prices[market] // 200
         price = self.prices[market] + (-offset if side else offset)
-        order = limit(market, side, price, self.rnd.choice((100, 300)), 7, tif=self.rnd.choice((GTC, IOC)))
+        order = limit(market, side, price, self.rnd.choice((100, 300)), 7, tif=self.rnd.choice((GTC, IOC, FOK)))
         self.send(self.signed(self.account(), [order]))
         for _ in range(self.rnd.randrange(4)):
             self.rnd.choice((self.resume, self.resume, self.trade, self.liquidate, self.publish))()
@@ -158,19 +179,50 @@ class Soup:
         dice = self.rnd.random()
         if dice < 0.10:
             return self.cancel_some(market)
-        if dice < 0.15:
+        if dice < 0.13:
             return cancel_all(market)
+        if dice < 0.30:
+            return self.special(market)
         price = self.prices.get(market, START_PRICE)
         side = self.rnd.randrange(2)
         offset = round(price * self.rnd.choice((0.0005, 0.001, 0.004, 0.03)) * self.rnd.uniform(-0.5, 1))
         price += -offset if side == BUY else offset
         lots = self.rnd.choice((1, 5, 20, 100, 100, 400, 2_000, 9_000))
         order = limit(market, side, price, lots, self.rnd.randrange(1, 9))
-        order.tif = self.rnd.choice((GTC, GTC, GTC, GTC, IOC, IOC, POST_ONLY, FOK if dice > 0.97 else GTC))
+        order.tif = self.rnd.choice((GTC, GTC, GTC, GTC, IOC, IOC, POST_ONLY, FOK))
+        order.self_trade = self.rnd.choice((0, 0, 0, 1, 2))
         if self.rnd.random() < 0.15:
             order.expiry = max(1, self.world.time + self.rnd.choice((-1, 1, 500, 5_000, 60_000, 2**48)))
         self.odd(order)
         return order
+
+    def special(self, market: int) -> Action:
+        """What only some traders use: reduce-only orders, triggers, amends, the switch, options."""
+        rnd, price = self.rnd, self.prices.get(market, START_PRICE)
+        kind, side = rnd.randrange(10), rnd.randrange(2)
+        lots = rnd.choice((1, 5, 20, 100, 400, 2_000))
+        if kind < 4:
+            order = limit(market, side, price + rnd.randrange(-3_000, 3_000), lots, rnd.randrange(1, 9))
+            order.reduce_only, order.tif = 1, rnd.choice((GTC, GTC, IOC, POST_ONLY, FOK))
+            return order
+        if kind < 7:
+            worst = rnd.choice((0, 0, price - 9_000, price + 9_000))
+            expiry = rnd.choice((0, 0, 0, self.world.time + 5_000))
+            at = price + rnd.randrange(-4_000, 4_000)
+            return orders.trigger(
+                market, side, rnd.randrange(2), at, lots, rnd.randrange(1, 9), limit=worst, expiry=expiry
+            )
+        if kind == 7:
+            return self.amend_some(market)
+        if kind == 8:
+            now = self.world.time
+            return orders.cancel_at(rnd.choice((0, 0, 0, 0, now + 3_000, now + 60_000, 1, 2**48)))
+        return orders.options(rnd.randrange(4) and 1)
+
+    def amend_some(self, market: int) -> Action:
+        named = self.cancel_some(market)
+        lots = self.rnd.choice((0, 1, 3, 10, 50, 2**64 - 1))
+        return orders.amend(named.market, named.side & 1, named.price, named.seq, lots, named.client_id)
 
     def odd(self, order: Action) -> None:
         """Rarely something that no sane client sends."""
@@ -192,7 +244,7 @@ class Soup:
         value = self.world.trie.get(key)
         assert value is not None
         place, side = int.from_bytes(key[4:8], "big"), key[3]
-        price = place if side else 2**32 - 1 - place
+        price = place if side & 1 else 2**32 - 1 - place
         client_id = decode_order(value).client_id
         return cancel(int.from_bytes(key[1:3], "big"), side, price, int.from_bytes(key[8:16], "big"), client_id)
 
@@ -250,11 +302,25 @@ class Soup:
 
     def liquidate(self) -> None:
         market = self.market()
-        accounts = list(self.world.keys) if self.rnd.random() < 0.5 else [self.account()]
-        for account in accounts[:4]:
-            self.send(encoding.write_liquidate(account, market))
-        if self.rnd.random() < 0.1:
-            self.send(encoding.write_liquidate(self.rnd.choice((0, 99)), market))
+        if self.rnd.random() < 0.5 and market in self.markets:
+            self.screen(market)
+        self.send(encoding.write_liquidate(self.account(), market))
+        if self.rnd.random() < 0.3:
+            self.send(encoding.write_liquidate(self.rnd.choice((0, 0, 99)), market))
+
+    def clear(self) -> None:
+        """What keepers do beside liquidating."""
+        market, kind = self.market(), self.rnd.randrange(4)
+        if kind == 0:
+            self.send(encoding.write_sweep(market, self.rnd.choice((0, 1, 2, 3))))
+        elif kind == 1:
+            self.send(encoding.write_trigger_fire(market, self.rnd.randrange(2)))
+        elif kind == 2:
+            for account in self.rnd.sample([*self.world.keys, 99], 3):
+                self.send(encoding.write_settle(account, DATED if self.rnd.random() < 0.9 else market))
+        else:
+            for held in self.markets:
+                self.send(encoding.write_liquidate(0, held))
 
     def withdraw(self) -> None:
         world, account = self.world, self.account()
@@ -287,21 +353,60 @@ class Soup:
 
     def publish(self) -> None:
         shock = self.rnd.random() < 0.15
-        for market in self.rnd.sample(list(MARKETS), self.rnd.randrange(1, len(MARKETS) + 1)):
-            span = 0.06 if shock else 0.01
-            moved = round(self.prices[market] * (1 + self.rnd.uniform(-span, span)))
-            self.prices[market] = min(max(moved, 300_000), 1_200_000)
-        if self.rnd.random() < 0.5:
+        for market in self.rnd.sample(self.markets, self.rnd.randrange(1, len(self.markets) + 1)):
+            self.move(market, 0.06 if shock else 0.01)
+        if self.rnd.random() < 0.9:
             self.send(encoding.write_block(self.rnd.randrange(1, 2_000)))
         for slot in self.rnd.choice(((0, 1, 2), (0, 1, 2), (0, 1, 2), (0, 2), (1,))):
             self.price(slot, self.world.publishers[slot], self.world.time - self.rnd.choice((0, 0, 1, 40)))
 
+    def move(self, market: int, span: float) -> None:
+        """Change a price by up to a share."""
+        moved = round(self.prices[market] * (1 + self.rnd.uniform(-span, span)))
+        self.prices[market] = min(max(moved, 300_000), 1_200_000)
+
+    def storm(self) -> None:
+        """A price runs, somebody may quote near it, and keepers ask for everybody after each step."""
+        market, quotes = self.rnd.choice(self.markets), self.rnd.random() < 0.6
+        for _ in range(self.rnd.randrange(1, 4)):
+            self.move(market, self.rnd.choice((0.01, 0.03, 0.08)))
+            self.send(encoding.write_block(self.rnd.choice((1_100, 1_100, 4_000))))
+            for slot in (0, 1, 2):
+                self.price(slot, self.world.publishers[slot], self.world.time)
+            if quotes:
+                price, lots = self.prices[market], self.rnd.choice((200, 3_000))
+                for side, maker in enumerate(self.rnd.sample(list(self.world.keys)[:4], 2)):
+                    away = price // 1_000
+                    self.send(self.signed(maker, [limit(market, side, price + (away if side else -away), lots, 5)]))
+            self.screen(market)
+
+    def screen(self, market: int) -> None:
+        """Ask for those whose position is thin, as a keeper would, and for insurance's."""
+        for (holder, where), size in list(self.model.sizes.items()):
+            if where == market and size and holder < 0:
+                self.send(encoding.write_liquidate(0, market))
+            elif where == market and size:
+                equity, parts = self.model.health(holder, self.model.boards)
+                if equity < 1.3 * sum(parts.values()):
+                    self.send(encoding.write_liquidate(holder, market))
+
+    def meet(self) -> None:
+        """A thin account takes about what its margin allows from a rich one."""
+        market, side = self.rnd.choice(self.markets), self.rnd.randrange(2)
+        rich, thin = self.rnd.choice(list(self.world.keys)[:3]), self.rnd.choice(list(self.world.keys)[3:])
+        unit = self.prices[market] * int(MARKETS[market].get("tick_value", 10))  # type: ignore[call-overload]
+        margin = max(0, self.world.engine.ledger.accounts[thin].collateral)
+        lots = int(margin * self.rnd.choice((4, 10, 14, 18)) // unit)
+        if lots:
+            self.send(self.signed(rich, [limit(market, 1 - side, self.prices[market], lots, 3)]))
+            self.send(self.signed(thin, [limit(market, side, self.prices[market], lots, 4, tif=IOC)]))
+
     def price(self, slot: int, key: PrivateKey, time: int, markets: dict[int, int] | None = None) -> None:
         prices = markets or {m: max(1, p + self.rnd.randrange(-20, 21)) for m, p in self.prices.items()}
+        named, values = sorted(prices), [prices[market] for market in sorted(prices)]
         self.world.engine.bind()
-        digest = encoding.oracle_price_digest(slot, time, list(prices), list(prices.values()))
-        args = (slot, time, list(prices), list(prices.values()), sign(key, digest), self.world.time)
-        self.send(encoding.write_oracle_price(*args))
+        digest = encoding.oracle_price_digest(slot, time, named, values)
+        self.send(encoding.write_oracle_price(slot, time, named, values, sign(key, digest), self.world.time))
 
     def publish_badly(self) -> None:
         now, keys = self.world.time, self.world.publishers
@@ -339,19 +444,24 @@ class Soup:
                 self.cut()  # a chunk has one cursor to end at: no message may come after there was none
 
     def message(self) -> tuple[int, bytes]:
-        kind = self.rnd.randrange(12)
+        kind = self.rnd.randrange(16)
         if kind < 3:
             return DEPOSIT, self.deposit()
-        if kind < 7:
+        if kind < 6:
             return FORCED, self.forced()
-        if kind == 7:
-            return self.rnd.choice((ANCHOR_NOTICE, ROLLBACK_NOTICE)), self.rnd.randbytes(self.rnd.choice((16, 16, 15)))
-        if kind < 10:
+        if kind < 11:
+            return self.rnd.choice((ANCHOR_NOTICE, ANCHOR_NOTICE, ANCHOR_NOTICE, ROLLBACK_NOTICE)), self.notice()
+        if kind < 14:
             return ADMIN, self.administer()
         return self.rnd.randrange(256), self.rnd.randbytes(self.rnd.choice((0, 1, 32, 300, 1_024)))
 
+    def notice(self) -> bytes:
+        if self.rnd.random() < 0.05:
+            return self.rnd.randbytes(self.rnd.choice((0, 15, 16, 17)))
+        return messages.notice(1, max(0, self.world.time - self.rnd.choice((0, 0, 0, 1_000, 60_000, 150_000))))
+
     def deposit(self) -> bytes:
-        account = self.rnd.choice((0, self.account(), 2**32 - 1))
+        account = self.rnd.choice((0, self.account(), 2**32 - 1, messages.INSURANCE_ACCOUNTS + self.market()))
         owner = self.rnd.choice((address(private_key("late")), 0))
         amount = self.rnd.choice((1, 10**6, 10**9, 0, 2**62, 2**64 - 1))
         payload = account.to_bytes(4, "big") + owner.to_bytes(20, "big") + amount.to_bytes(8, "big")
@@ -363,9 +473,15 @@ class Soup:
             listed = [self.action(self.market()) for _ in range(self.rnd.choice((1, 1, 3, 8)))]
             return self.signed(self.account(), listed, base=0)
         if dice == 4:
-            return encoding.write_liquidate(self.account(), self.market())
+            return encoding.write_liquidate(self.rnd.choice((0, self.account())), self.market())
         if dice == 5:
-            return encoding.write_continue(self.market())
+            market = self.market()
+            return self.rnd.choice((
+                encoding.write_continue(market),
+                encoding.write_sweep(market, self.rnd.randrange(5)),
+                encoding.write_trigger_fire(market, self.rnd.randrange(3)),
+                encoding.write_settle(self.account(), market),
+            ))
         if dice == 6:
             return self.rnd.choice((b"", b"\x08", b"\x09\x01", b"\x07", b"\x05\x00", b"\x02\x80", b"\x01" * 30))
         return self.rnd.randbytes(self.rnd.randrange(1, 80))
@@ -376,6 +492,8 @@ class Soup:
             slot = self.rnd.choice((0, 1, 2, 3, 7, 8))
             named = address(self.world.publishers[slot % 3])
             return b"\x02" + market.to_bytes(2, "big") + bytes((slot,)) + named.to_bytes(20, "big")
+        if self.rnd.random() < 0.4:
+            return self.administer_risk(market)
         parameters = dict(MARKETS.get(market, {"tick_value": 7}))
         status = self.rnd.choice((1, 1, 1, 1, 1, 1, 1, 2, 3))
         if self.rnd.random() < 0.3:
@@ -386,6 +504,30 @@ class Soup:
             status = self.rnd.choice((0, 1, 2, 3, 4))
         payload = configure_market(market, **parameters, status=status)
         return payload if self.rnd.random() < 0.95 else payload[:-1]
+
+    def administer_risk(self, market: int) -> bytes:
+        """Risk parameters of a market or the chain, sane or wild; fees into insurance."""
+        rnd = self.rnd
+        kind = rnd.randrange(3)
+        if kind == 0:
+            amount = rnd.choice((1, 10_000, 1_000_000, self.world.engine.globals.fees, 2**62, 2**64 - 1))
+            return messages.fund_insurance(market, amount)
+        wild = rnd.random() < 0.3
+        if kind == 1:
+            chain = dict(CHAIN)
+            name = rnd.choice(list(CHAIN))
+            chain[name] = rnd.choice((0, 1, 2**16 - 1, 10**6 + 1)) if wild else chain[name]
+            if name == "refill":
+                chain[name] &= 0xFFFF
+            return messages.configure_chain(**chain)
+        risk = dict(RISK.get(market, {}))
+        if market == DATED:
+            risk["expiry"] = self.expiry
+        if wild:
+            name = rnd.choice(list(messages.RISK))
+            if name != "expiry" or market == 9:
+                risk[name] = rnd.choice((0, 1, 9, 999, 2**16 - 1))
+        return messages.configure_risk(market, **risk)
 
     # --- spoiled chunks -----------------------------------------------------------------------------------------------
 
@@ -429,7 +571,13 @@ class Soup:
         world.block(world.l1_time * 1000)
         for market, parameters in MARKETS.items():
             world.create_market(market, **parameters)
+        self.expiry = world.time + self.rnd.choice((100_000, 600_000))
+        for market, risk in RISK.items():
+            assert world.configure_risk(market, **risk).status == Status.OK
+        assert world.configure_risk(DATED, **RISK[DATED], expiry=self.expiry).status == Status.OK
+        chain = {**CHAIN, "outflow_limit": self.rnd.choice((0, CHAIN["outflow_limit"]))}
+        assert world.configure_chain(**chain).status == Status.OK
         for number, amount in enumerate((10**10, 10**10, 10**10, 3 * 10**9, 10**9, 4 * 10**8, 10**8, 10**7)):
             world.deposit(f"trader {number}", amount)
-        world.price(self.prices)
+        world.price(dict(sorted(self.prices.items())))
         world.cut()

@@ -1,4 +1,4 @@
-"""Random histories in both languages. Seeds are in the tests' names; `ANCHORLINE_PROFILE=long` tries 6,000 chunks."""
+"""Random histories in both languages. Seeds are in the tests' names; `ANCHORLINE_PROFILE=long` tries 20,000 chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.differential.soup import Soup
 
 LONG = PROFILE == "long"
 HISTORIES = 50 if LONG else 8
-CHUNKS = 120 if LONG else 60
+CHUNKS = 400 if LONG else 100
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))

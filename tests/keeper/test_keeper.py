@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from node.keeper.bots import LADDER, Bot, Maker, Taker
 from node.keeper.figures import Figures, percentile
-from node.keeper.liquidator import SLICES_MAX, Liquidator, worst
+from node.keeper.liquidator import ACCOUNTS_MAX, PAGE, REPEATS, TASKS_MAX, Liquidator
 from node.keeper.oracle import LAG_MS, Constant, Publisher, Walk
 from node.l1.keys import LocalSigner
-from node.rpc.methods.shapes import AccountInfo, FillInfo, PositionInfo
+from node.rpc.methods.duties import AccountDuty, DutiesInfo, MarketDuty
+from node.rpc.methods.shapes import FillInfo
 from node.sdk.client import Network
 from node.sdk.errors import AnchorlineError, ConnectionLost, NotFound
 from node.sdk.trader import Sent
@@ -79,30 +81,88 @@ async def test_a_publisher_signs_for_its_slot_and_outlives_refusals(autojump_clo
         await publisher.run()
 
 
-def account(equity: int, *, fresh: bool = True, sizes: tuple[int, ...] = (5, -9)) -> AccountInfo:
-    """An account whose maintenance margin is 100."""
-    positions = [PositionInfo(market, size, size * 10, 0, 0, 0, 0) for market, size in enumerate(sizes)]
-    return AccountInfo(1, "0x", 0, equity, 0, 100, 0, fresh, 0, [], positions, 0, 0)
+def duties(*accounts: AccountDuty, markets: tuple[MarketDuty, ...] = (), after: int = 0) -> DutiesInfo:
+    return DutiesInfo(list(accounts), list(markets), after, 0, 0)
 
 
-@pytest.mark.parametrize(("row", "markets"), [
-    (account(99), [1, 0]), (account(100), []), (account(99, fresh=False), [1, 0]), (account(-5, sizes=(0, 0)), []),
-    (account(99, sizes=(5, 0)), [0]),
-])
-def test_only_accounts_under_maintenance_are_liquidated_largest_position_first(
-    row: AccountInfo, markets: list[int]
-) -> None:
-    assert worst(row) == markets
+def duty(account: int, rung: str, equity: int = 50, markets: tuple[int, ...] = (0,)) -> AccountDuty:
+    return AccountDuty(account, rung, list(markets), equity, 100)
 
 
-async def test_a_round_goes_on_where_the_last_one_stopped_and_is_bounded() -> None:
-    client = FakeClient(status={"accounts": 3}, account=lambda: account(99))
+def sent(client: FakeClient) -> list[tuple[str, Any]]:
+    """Transactions, without the reads."""
+    return [call for call in client.calls if call[0] != "al_duties"]
+
+
+OK = {"status": "OK", "position": 1}
+IDLE = {"status": "NO_LIQUIDITY", "position": 1}
+
+
+async def test_the_worst_comes_first_and_each_rung_has_its_call() -> None:
+    client = FakeClient(al_duties=duties(
+        duty(1, "buffered"), duty(2, "threatened", 60), duty(3, "threatened", 55), duty(4, "debt", -5, (1, 0)),
+        duty(5, "hard", 5), duty(6, "settle", 500, (2,)), duty(7, "recovered", 200),
+        markets=(MarketDuty(0, -7, [1], [3]),)), al_liquidate=OK, al_settle=OK, al_fireTrigger=IDLE, al_sweep=IDLE)
     liquidator = Liquidator(client)  # type: ignore[arg-type]
-    assert await liquidator.round() == 3 * SLICES_MAX
-    client.answers["al_liquidate"] = NotFound("NOT_LIQUIDATABLE")
-    client.calls.clear()
-    assert await liquidator.round() == 0
-    assert [params for method, params in client.calls if method == "account"] == [1, 2, 3]
+    await liquidator.round()
+    assert sent(client) == [
+        ("al_liquidate", {"account": 4, "market": 1}), ("al_liquidate", {"account": 4, "market": 0}),
+        *[("al_liquidate", {"account": 5, "market": 0})] * REPEATS["hard"],
+        ("al_liquidate", {"account": 3, "market": 0}), ("al_liquidate", {"account": 2, "market": 0}),
+        ("al_fireTrigger", {"market": 0, "direction": 1}),
+        *[("al_liquidate", {"account": 0, "market": 0})] * REPEATS["insurance"],
+        ("al_liquidate", {"account": 7, "market": 0}), ("al_liquidate", {"account": 1, "market": 0}),
+        ("al_settle", {"account": 6, "market": 2}), ("al_sweep", {"market": 0, "side": 3}),
+    ]
+    assert liquidator.liquidations == 2 + REPEATS["hard"] + 2
+
+
+async def test_the_next_market_is_tried_where_one_refuses() -> None:
+    answers = iter([NotFound("MARKET_BUSY"), OK, NotFound("NOT_LIQUIDATABLE"), NotFound("NOT_LIQUIDATABLE")])
+    client = FakeClient(al_duties=duties(duty(1, "hard", 5, (1, 0))))
+    client.answers["al_liquidate"] = lambda: raise_or_return(next(answers))
+    await Liquidator(client).round()  # type: ignore[arg-type]
+    assert [params["market"] for _method, params in sent(client)] == [1, 0, 1, 0]
+
+
+def raise_or_return(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+async def test_what_does_nothing_waits_and_a_buffer_is_looked_at_every_few_seconds() -> None:
+    clock = [0.0]
+    client = FakeClient(al_duties=duties(duty(1, "hard", 5), duty(2, "buffered")))
+    client.answers["al_liquidate"] = IDLE
+    liquidator = Liquidator(client, clock=lambda: clock[0])  # type: ignore[arg-type]
+    looked = []
+    for second in range(9):
+        clock[0] = float(second)
+        client.calls.clear()
+        await liquidator.round()
+        looked += [(second, params["account"]) for _method, params in sent(client)]
+    assert [second for second, account in looked if account == 1] == [0, 2, 4, 6, 8]
+    assert [second for second, account in looked if account == 2] == [0, 4, 8]
+
+
+async def test_a_round_is_bounded_and_the_next_one_goes_on_after_it() -> None:
+    page = duties(*[duty(number, "hard", 5) for number in range(1, 41)], after=PAGE)
+    client = FakeClient(al_duties=lambda: msgspec.structs.replace(page, accounts=list(page.accounts)), al_liquidate=OK)
+    assert await Liquidator(client).round() == TASKS_MAX  # type: ignore[arg-type]
+    reads = [params for method, params in client.calls if method == "al_duties"]
+    assert len(reads) == ACCOUNTS_MAX // PAGE and reads[1] == {"after": PAGE, "count": PAGE}
+
+
+async def test_a_lost_connection_ends_the_keeper_and_a_failure_does_not(autojump_clock: trio.abc.Clock) -> None:
+    client = FakeClient(al_duties=AnchorlineError("busy", kind="ExchangeError"))
+    liquidator = Liquidator(client)  # type: ignore[arg-type]
+    with trio.move_on_after(3.5):
+        await liquidator.run()
+    assert len(client.calls) == 4
+    client.answers["al_duties"] = ConnectionLost("gone")
+    with pytest.raises(ConnectionLost):
+        await liquidator.run()
 
 
 class FakeTrader:

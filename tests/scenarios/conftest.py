@@ -12,44 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.differential.chunks import DifferentialWorld
-from tests.differential.harness import shared_court
-from tests.scenarios.reader import Criterion, Story, StoryError, read_story
-from tests.scenarios.stage import Stage
-from tests.scenarios.verbs import perform
-
-
-class Telling:
-    """One story being told; the world lives from its first criterion on."""
-
-    def __init__(self, story: Story) -> None:
-        self.story = story
-        self.told = 0
-        self.broken = ""  # the criterion that did not come true: what follows it means nothing
-        self.stage: Stage | None = None
-
-    def tell(self, index: int) -> None:
-        """Play up to a criterion. Raises StoryError where a row does not come true."""
-        if index < self.told:
-            raise StoryError(f"{self.story.number}: its criteria run in their order, each once")
-        if self.broken:
-            raise StoryError(f"not told, because {self.broken} did not come true")
-        if self.stage is None:
-            self.stage = Stage(DifferentialWorld(shared_court()))
-        while self.told <= index:
-            self.told += 1
-            self.broken = self.story.criteria[self.told - 1].number
-            self.play(self.story.criteria[self.told - 1], self.stage)
-            self.broken = ""
-
-    def play(self, criterion: Criterion, stage: Stage) -> None:
-        for row in criterion.rows:
-            try:
-                stage.play(row, perform)
-            except (AssertionError, ValueError, KeyError) as error:
-                place = f"{self.story.path.name}:{row.line}: {criterion.number} {criterion.text}"
-                raise StoryError(f"{place}\n    {row}\n    {error}") from error
-        stage.world.cut()
+from tests.scenarios.reader import StoryError, read_story
+from tests.scenarios.telling import Telling
 
 
 class CriterionItem(pytest.Item):

@@ -21,10 +21,12 @@ from node.stf.types import (
     Receipt,
     Status,
 )
+from tests.differential.chunks import DifferentialWorld
 from tests.scenarios import units
 from tests.scenarios.reader import Row
 from tests.scenarios.units import LOTS, TICK_VALUE, TICKS, USD
 from tests.stf.model import Model
+from tests.stf.resting import check_resting
 from tests.stf.world import World
 
 OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
@@ -41,7 +43,7 @@ class Stage:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.model = Model(world)
+        self.model = world.model if isinstance(world, DifferentialWorld) else Model(world)
         self.accounts: dict[str, int] = {}
         self.markets: dict[str, int] = {}
         self.base: dict[str, dict[str, object]] = {}
@@ -64,6 +66,7 @@ class Stage:
             assert found == wanted, f"answered {', '.join(found)}, not {expected}"
         for claim in claims:
             self.hold(claim)
+        check_resting(self.world)
 
     def statuses(self) -> list[str]:
         """One name for each action of a list, else for each transaction of the row."""
@@ -107,7 +110,7 @@ class Stage:
         elif match := re.fullmatch(r"remember (.+) as (\w+)", claim):
             self.remembered[match[2]] = self.value(match[1])
         elif match := re.fullmatch(r"(\w+)\.status = ([A-Z_]+)", claim):
-            found_status = MARKET_STATUS[self.market_fact(match[1], "status")]  # type: ignore[index]
+            found_status = MARKET_STATUS[int(self.fact(match[1], "status"))]
             assert found_status == match[2], f"{match[1]} is {found_status}"
         elif match := re.fullmatch(r"(.+?) (=|!=|<|>|<=|>=) (.+)", claim):
             left, right = self.value(match[1]), self.value(match[3])

@@ -158,17 +158,19 @@ def withdraws(stage: Stage, who: str, amount: str) -> None:
 
 @verb("keeper", r"liquidates (\w+) in (\w+)( until nothing more)?")
 def liquidates(stage: Stage, who: str, market: str, repeat: str | None) -> None:
-    raw = encoding.write_liquidate(stage.account(who), stage.market(market))
-    receipt = stage.run(raw)
-    for _ in range(LIQUIDATIONS_MAX if repeat else 0):
-        if receipt.status != Status.OK:
+    _liquidate(stage, stage.account(who), stage.market(market), repeat is not None)
+
+
+@verb("keeper", r"works off (\w+)'s insurance( until nothing more)?")
+def works_off(stage: Stage, market: str, repeat: str | None) -> None:
+    _liquidate(stage, 0, stage.market(market), repeat is not None)
+
+
+def _liquidate(stage: Stage, account: int, market: int, repeat: bool) -> None:
+    """Ask once, or for as long as it does something."""
+    for _ in range(LIQUIDATIONS_MAX if repeat else 1):
+        if stage.run(encoding.write_liquidate(account, market)).status != Status.OK:
             return
-        receipt = stage.run(raw)
-
-
-@verb("keeper", r"works off (\w+)'s insurance")
-def works_off(stage: Stage, market: str) -> None:
-    stage.run(encoding.write_liquidate(0, stage.market(market)))
 
 
 @verb("keeper", r"sweeps (\w+)'s (bids|asks|falling triggers|rising triggers)")
@@ -206,7 +208,7 @@ def passes(stage: Stage, time: str) -> None:
     stage.world.block(units.duration(time))
 
 
-@verb("clock", rf"({_TIME}) pass, each ({_TIME}) (\w+) at ({NUMBER})(?: and the keeper on (\w+))?")
+@verb("clock", rf"({_TIME}) pass(?:es)?, each ({_TIME}) (\w+) at ({NUMBER})(?: and the keeper on (\w+))?")
 def passes_priced(stage: Stage, time: str, step: str, market: str, price: str, watched: str | None) -> None:
     """Publications at a steady pace; the keeper asks for a liquidation after each, and the last answer counts."""
     for _ in range(units.duration(time) // units.duration(step)):

@@ -23,6 +23,7 @@ from node.sdk.errors import (
     ExchangeNotAvailable,
     InsufficientMargin,
     InvalidNonce,
+    InvalidOrder,
     NotFound,
     OrderImmediatelyFillable,
     OrderNotFound,
@@ -71,6 +72,39 @@ async def test_a_trader_s_day(tmp_path: Path) -> None:
         assert position.size == 20
 
 
+async def test_orders_that_know_the_position(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (_, client, alice, bob):
+        resting = (await alice.place(0, "sell", price=600_100, lots=50)).client_ids[0]
+        await alice.amend(0, resting, 30)
+        with pytest.raises(InvalidOrder):
+            await alice.amend(0, resting, 31)
+        with pytest.raises(AnchorlineError) as unfilled:
+            await bob.place(0, "buy", price=600_100, lots=31, tif="FOK")
+        assert unfilled.value.reason == "FOK_UNFILLED"
+        taken = await bob.market_order(0, "buy", lots=20)
+        assert (taken.filled, taken.fills[0].price) == (20, 600_100)
+        with pytest.raises(AnchorlineError) as larger:
+            await bob.place(0, "sell", price=600_200, lots=21, reduce_only=True)
+        assert larger.value.reason == "REDUCE_ONLY_SIZE"
+        stop = await bob.trigger(0, "sell", "below", 590_000, lots=20, limit=589_000)
+        twin = await bob.place(0, "sell", price=600_200, lots=20, reduce_only=True)
+        rows = {order.client_id: order for order in await client.orders(bob.account)}
+        assert (rows[stop.client_ids[0]].trigger, rows[stop.client_ids[0]].limit) == ("below", 589_000)
+        assert rows[twin.client_ids[0]].reduce_only and rows[twin.client_ids[0]].side == "sell"
+        with pytest.raises(InvalidOrder) as again:
+            await bob.trigger(0, "sell", "below", 580_000, lots=20, client_id=stop.client_ids[0])
+        assert again.value.kind == "DuplicateOrderId"
+        await bob.cancel(0, stop.client_ids[0])
+        assert [order.client_id for order in await client.orders(bob.account)] == twin.client_ids
+        await bob.cancel_at(client.seen_ms + 3_600_000)
+        await bob.cancel_at(0)
+        await bob.allow_early_reduction(True)
+        with pytest.raises(AnchorlineError) as own:
+            await alice.place(0, "buy", price=600_100, lots=5, self_trade="CANCEL_TAKER")
+        assert own.value.reason == "SELF_TRADE"
+        assert next(item for item in await client.markets() if item.market == 0).flow.gross_lots >= 0
+
+
 async def test_a_delegated_key_trades_and_cannot_withdraw(tmp_path: Path) -> None:
     async with desk(tmp_path) as (_, client, alice, bob):
         await alice.set_key(1, signer("robot").address)
@@ -112,7 +146,8 @@ async def test_a_promise_by_another_or_for_another_is_refused(tmp_path: Path) ->
         domain, sequencer = client.network.domain, client.network.sequencer
         assert sequencer is not None
         tx_hash = bytes.fromhex(sent.hash[2:])
-        verify(domain, sequencer, sent.position, tx_hash, sent.promise)
+        now = int(sent.promise["time"])
+        verify(domain, sequencer, sent.position, tx_hash, sent.promise, now)
         lies = [
             (domain, bytes(20), sent.position, tx_hash, sent.promise),
             (domain, sequencer, sent.position + 1, tx_hash, sent.promise),
@@ -123,7 +158,9 @@ async def test_a_promise_by_another_or_for_another_is_refused(tmp_path: Path) ->
         ]
         for lie in lies:
             with pytest.raises(BrokenPromise):
-                verify(*lie)
+                verify(*lie, now)
+        with pytest.raises(BrokenPromise, match="its deadline is too late"):
+            verify(domain, sequencer, sent.position, tx_hash, sent.promise, now - 600_001)
         suspicious = Trader(client, signer("bob"), bob.account, sequencer=signer("alice").address)
         with pytest.raises(BrokenPromise, match="not the sequencer"):
             await suspicious.place(0, "buy", price=599_000, lots=10)
@@ -152,10 +189,12 @@ async def test_deposit_and_withdrawal_through_l1(tmp_path: Path) -> None:
 
 def test_a_stock_wallet_signs_the_same_digest() -> None:
     """What eth_account makes of the typed data is what the SDK signs."""
-    action = place(3, "sell", 600_100, 7, client_id=9, tif="POST_ONLY", reduce_only=True, expiry=5)
+    action = place(
+        3, "sell", 600_100, 7, client_id=9, tif="POST_ONLY", reduce_only=True, expiry=5, self_trade="CANCEL_BOTH")
     domain = {"name": "Anchorline", "version": "1", "chainId": 901, "verifyingContract": "0x" + "12" * 20}
     field = [("action", "string"), ("market", "uint32"), ("side", "string"), ("lots", "uint64"), ("price", "uint32"),
-             ("timeInForce", "string"), ("reduceOnly", "bool"), ("clientId", "uint64"), ("expiry", "uint64")]
+             ("timeInForce", "string"), ("reduceOnly", "bool"), ("selfTrade", "string"), ("limit", "uint32"),
+             ("clientId", "uint64"), ("expiry", "uint64")]
     types = {
         "Actions": [{"name": "account", "type": "uint32"}, {"name": "keySlot", "type": "uint8"},
                     {"name": "nonce", "type": "uint64"}, {"name": "expiry", "type": "uint64"},
@@ -164,7 +203,7 @@ def test_a_stock_wallet_signs_the_same_digest() -> None:
     }
     message = {"account": 4, "keySlot": 1, "nonce": 10, "expiry": 11, "actions": [{
         "action": "place", "market": 3, "side": "sell", "lots": 7, "price": 600_100, "timeInForce": "POST_ONLY",
-        "reduceOnly": True, "clientId": 9, "expiry": 5}]}
+        "reduceOnly": True, "selfTrade": "CANCEL_BOTH", "limit": 0, "clientId": 9, "expiry": 5}]}
     stock = Account.sign_message(
         encode_typed_data(domain_data=domain, message_types=types, message_data=message), private_key("alice").secret)
     encoding.set_domain(encoding.domain_separator(901, int("12" * 20, 16)))

@@ -8,7 +8,8 @@ moves position, deficit and shared loss itself, and the rules must have done the
     cash        + sold - bought - fees, at the prices of fills; - size * change of the funding index;
                 - |size| * change of the side's loss index
     takeover    position to insurance at the mark; insurance pays D_m = ceil(D * M_m / M), or all of D for the last;
-                R = D_m - max(0, insurance's equity in the market) is shared: index += ceil(R / opposite lots)
+                R = D_m - max(0, insurance's equity in the market) is shared: index += ceil(R / open interest), at most
+                what a lot is worth; insurance bears the part of its own lots
     settlement  position to insurance at the mark
 
 `holder` is an account, or -1 - market for a market's insurance.
@@ -25,6 +26,7 @@ from node.stf.params import MARKETS_MAX, PPM, REST_FEE
 from node.stf.types import (
     ADMIN,
     DEPOSIT,
+    FLAG_BUFFERED,
     FORCED,
     FUND_INSURANCE,
     HALTED,
@@ -44,6 +46,11 @@ from tests.stf.world import World
 
 FUNDING_UNIT = 28_800_000 << 16  # a basis of one tick, 2**16 units, costs one tick of price in eight hours
 HOUR_MS = 3_600_000
+# what can become of an account under margin, as the names of events
+RUNGS = (
+    "buffer starts", "buffer drains", "recovered", "early slice", "opted-in slice", "hard slice", "penalty",
+    "taken over", "mutualised", "insurance negative", "worked off", "settled",
+)  # fmt: skip
 MESSAGE = 256  # added to the kind of a message: the kinds of transactions and of messages count alike from 1
 
 
@@ -82,6 +89,7 @@ class Model:
         self.prices: dict[int, PriceState] = {}
         self.dated: dict[int, bool] = {}
         self.accrued: dict[int, Fraction] = defaultdict(Fraction)  # funding index before it was cut to whole micro-USD
+        self.buffers: dict[int, tuple[int, bool]] = {}
         self.events: list[str] = []  # takeovers and the like, for coverage
         self.reduced: dict[int, tuple[int, int]] = {}  # block and lots of early reductions
         self.reduced_before: dict[int, tuple[int, int]] = {}
@@ -112,6 +120,8 @@ class Model:
         if kind == INBOX and receipt.status != Status.NO_MESSAGE:
             kind, body = self.open_message(self.world.inbox[self.world.engine.globals.cursor - 1])
         self.accrue(kind, old, old_prices)
+        if kind == LIQUIDATE and receipt.status != Status.FORCED_INVALID:
+            self.note_buffer(body, receipt.status)
         if kind == LIQUIDATE and receipt.status == Status.OK:
             self.liquidate(body, receipt, old)
         else:
@@ -212,6 +222,27 @@ class Model:
         self.cash[insurance(market)] += penalty
         self.judge_penalty(penalty, market, receipt, equity, parts)
 
+    def note_buffer(self, body: bytes, status: Status) -> None:
+        """Whether a call started somebody's latency buffer, used some of it up, or ended it."""
+        account, _pos = read_varint(body, 0) if body else (0, 0)
+        if account not in self.owners:
+            return
+        engine = self.world.engine
+        mark = engine.mark()
+        engine.bind()
+        used = state.get_buffer(account)[0]
+        buffered = state.get_account_flags(account) & FLAG_BUFFERED != 0
+        engine.retract(mark)
+        was_used, was_buffered = self.buffers.get(account, (0, False))
+        if buffered and not was_buffered:
+            self.events.append("buffer starts")
+        elif buffered and used > was_used:
+            self.events.append("buffer drains")
+        elif was_buffered and not buffered:
+            assert status == Status.RECOVERED, "only health ends the buffer"
+            self.events.append("recovered")
+        self.buffers[account] = (used, buffered)
+
     def judge_penalty(self, penalty: int, market: int, receipt: Receipt, equity: int, parts: dict[int, int]) -> None:
         """It rises in a straight line from maintenance to close-out, on what was filled; early slices have none."""
         config, chain = self.config(market)
@@ -226,6 +257,7 @@ class Model:
             self.events.append("opted-in slice" if equity >= maintenance else "early slice")
         elif receipt.fills:
             self.events.append("hard slice")
+            self.events += ["penalty"] if penalty else []
 
     def health(self, account: int, boards: dict[int, Board]) -> tuple[int, dict[int, int]]:
         """Equity at the last marks, however stale, and maintenance by market, at given boards."""
@@ -249,13 +281,15 @@ class Model:
         holder = insurance(market)
         own = self.cash[holder] + self.sizes[(holder, market)] * board.mark * board.tick_value
         share = deficit if len(parts) == 1 else ceil_div(deficit * parts[market], sum(parts.values()))
+        interest = sum(size for (_h, m), size in self.sizes.items() if m == market and size > 0)
         self.hand_over(account, market, board)
         self.cash[account] += share
         self.cash[holder] -= share
         lacks = max(0, share - max(0, own))
         against = {h: s for (h, m), s in self.sizes.items() if m == market and h > 0 and s * side < 0}
         lots = sum(abs(size) for size in against.values())
-        shared = ceil_div(lacks, lots) if lots else 0
+        # insurance bears the part of its own lots, and what is more than a lot is worth
+        shared = min(ceil_div(lacks, interest), board.mark * board.tick_value) if lots else 0
         after = self.boards[market]
         moved = (after.loss_short - board.loss_short) if side > 0 else (after.loss_long - board.loss_long)
         other = (after.loss_long - board.loss_long) if side > 0 else (after.loss_short - board.loss_short)
@@ -355,4 +389,5 @@ class Model:
         assert g.losses_total == totals["losses"], "losses are what positions have not settled yet"
         assert (g.deposits, g.withdrawn) == (self.deposits, self.withdrawn)
         held = REST_FEE * sum(self.held.values())
+        assert g.resting == sum(self.held.values())
         assert g.fees == self.fees + held + sum(self.forfeits.values()), "fees are those of fills and of resting orders"

@@ -197,7 +197,8 @@ def test_random_bytes_decode_alike() -> None:
     refused = 0
     for _ in range(300):
         count = rng.randint(1, 4)
-        parts = [bytes((rng.choice((0x20, 0x22, 0x31, 0x40, 0x50, 0x60, 0x80, 0xA0, 0xC0, 0xE1, rng.randrange(256))),)) for _ in range(count)]
+        heads = (0x20, 0x22, 0x31, 0x40, 0x50, 0x60, 0x80, 0xA0, 0xC0, 0xE1)
+        parts = [bytes((rng.choice((*heads, rng.randrange(256))),)) for _ in range(count)]
         noise = [bytes(rng.choice((0, 1, 0x7F, 0x80, 0xFF)) for _ in range(rng.randint(1, 14))) for _ in parts]
         data = b"".join(head + rest for head, rest in zip(parts, noise, strict=True))
         ours, theirs = python.read_actions(data, 5_000, count), vyper.read_actions(data, 5_000, count)
@@ -262,22 +263,27 @@ def test_records_have_the_fields_of_the_layouts() -> None:
 
 def test_unit_costs_of_encoding(capsys: pytest.CaptureFixture[str]) -> None:
     """Gas of decoding, hashing and recovering; the transaction's own allowance covers what the bytes do not."""
-    from node.stf.params import WORK_BYTE, WORK_SIGNATURE, WORK_TX
+    from node.stf.params import WORK_BYTE, WORK_DECODE, WORK_SIGNATURE, WORK_TX
+    from tests.differential.harness import DECODE_MAX
 
     vyper = implementation("vyper")
     assert isinstance(vyper, Vyper)
     costs: dict[str, float] = {}
     limit = generate.place(3, 1, 600_123, 5_000, 123_456, 0, generate.NOW + 100_000)
+    longest = generate.trigger(2**16 - 1, 1, 1, 2**32 - 1, 2**32 - 1, 2**64 - 1, 2**64 - 1)
+    longest |= {"expiry": generate.NOW + 2**63}
     for name, action in (("order", limit), ("cancel", generate.cancel(3, 1, 123_456, 600_123, 99_999)),
-                         ("cancel all", generate.cancel_all(3)), ("longest", generate.good_actions()[1])):  # fmt: skip
+                         ("cancel all", generate.cancel_all(3)), ("options", generate.action(generate.OPTIONS)),
+                         ("longest", generate.good_actions()[1]), ("longest trigger", longest)):  # fmt: skip
         data = generate.action_bytes(action, generate.NOW) * 32
         _found, end, decoding = vyper.mock.call("read_actions", data, generate.NOW, 32, TAIL)
         assert end == len(data)
         listed = [Action(**action)] * 32
         hashing = vyper.mock.call("actions_digest", DOMAIN, [1, 0, generate.NOW, generate.NOW], listed)[1]
         costs[f"{name} decoded"], costs[f"{name} hashed"] = decoding // 32, hashing // 32
-        # an envelope that fails spends no WORK_ACTION: its bytes, signature and WORK_TX must pay for the list
-        assert decoding + hashing <= WORK_TX + WORK_SIGNATURE + WORK_BYTE * (len(data) + 64) + 10_000
+        # an envelope that fails spends no WORK_ACTION: what it spends before that must pay for reading and hashing
+        assert decoding + hashing <= WORK_TX + 32 * WORK_DECODE + WORK_BYTE * (len(data) + 64)
+        assert decoding <= DECODE_MAX  # of a transaction that is INVALID, which spends nothing
     varint = vyper.mock.call("read", generate.leb128(2**64 - 1), 0, [100], TAIL)[2][0]
     case = load("signatures")[0]
     digest = bytes.fromhex(case["digest"])

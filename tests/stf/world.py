@@ -176,6 +176,11 @@ class World:
         self._open = bytearray()
         self.engine.begin_chunk()
 
+    @property
+    def open_bytes(self) -> bytes:
+        """The chunk under construction."""
+        return bytes(self._open)
+
     def block(self, step: int = 1_000) -> Receipt:
         return self.run(encoding.write_block(step))
 

@@ -17,7 +17,7 @@ import trio
 
 from node.l1.client import L1Client
 from node.l1.deploy import deploy
-from node.l1.deployment import USD, Deployment, Plan, Timings
+from node.l1.deployment import USD, ChainSpec, Deployment, Plan, Timings
 from node.l1.devchain.accounts import DevAccount, dev_accounts
 from node.l1.journal import FileJournal
 from node.l1.keys import LocalSigner
@@ -30,6 +30,10 @@ BOND: Final = 100_000 * USD
 OPERATOR_FUNDS: Final = 10_000_000 * USD  # the faucet gives no more at once; a hundred bonds
 TRADER_FUNDS: Final = 5_000_000 * USD
 CUSTOMER_FUNDS: Final = 10_000 * USD
+# Anchors come every few seconds. L2 time begins PAST_S before the first one, which must not make markets reduce-only.
+PACE: Final = ChainSpec(
+    anchor_interval=5_000, tau_reduce=2_000 * PAST_S, tau_halt=6_000 * PAST_S, buffer_ms=15_000, refill=10,
+    horizon_ms=5_000)
 SENDER: Final = SenderConfig(confirmations=0, poll_s=0.05)
 
 
@@ -71,7 +75,8 @@ async def set_up(
     try:
         begin = int(time.time()) - PAST_S + 1
         await client.rpc("evm_setNextBlockTimestamp", hex(begin))
-        plan = Plan(tuple(account.address for account in cast.publishers), timings(challenge_window_s))
+        plan = Plan(
+            tuple(account.address for account in cast.publishers), timings(challenge_window_s), chain=PACE)
         async with _sender(client, cast.operator, folder) as sender:
             deployment = await deploy(client, sender, plan)
         progress(f"rollup {deployment.rollup} is open ({deployment.gas_used:,} gas)")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from node.stf import margin, oracle, state
+from node.stf import margin, oracle, quotes, state
 from node.stf.engine import Engine
 from node.stf.params import BOARD_MARKETS, MARKETS_MAX, PRICE_MAX
 from node.stf.state import AccountRow, Ledger, MarketRow
-from node.stf.types import NO_SUCH_MARKET, SELL, Board, Order, Terms
+from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, TRIGGER_RISE, Board, Order, Terms
 
 _SEQ_MASK = (1 << 64) - 1
 
@@ -77,10 +77,10 @@ class Reader:
         return total
 
     def side(self, market: int, side: int) -> Iterator[tuple[int, int, Order]]:
-        """(price, sequence, order) of a side of the book, best first."""
+        """(price, sequence, order) of a side of the book, best first; sides 2 and 3 are triggers."""
         for place in self._places(market, side):
             order = self.ledger.orders.get((market, side, place))
-            price = place >> 64 if side == SELL else PRICE_MAX - (place >> 64)
+            price = place >> 64 if side & 1 == SELL else PRICE_MAX - (place >> 64)
             seq = place & _SEQ_MASK
             if order is None:
                 value = self.ledger.source.get(state.order_key(market, side, price, seq))
@@ -97,11 +97,17 @@ class Reader:
         return (int.from_bytes(key[4:16], "big") for key in keys)
 
     def live(self, market: int, side: int, order: Order, seq: int) -> bool:
-        """Whether a resting order would be filled, were it reached now."""
-        row = self.account(order.account)
-        if row is None or (order.expiry != 0 and order.expiry < self.ledger.g.time):
+        """Whether a resting order or trigger would fill, were it reached now: ``quotes.is_dead`` without a trace."""
+        row, now = self.account(order.account), self.ledger.g.time
+        if row is None or 0 < order.expiry < now or 0 < row.cancel_at <= now:
             return False
-        return any(p.market == market and seq >= p.min_seq for p in row.positions)
+        position = next((p for p in row.positions if p.market == market), None)
+        if position is None:
+            return False
+        if side < TRIGGER_FALL and not order.flags & ORDER_REDUCE_ONLY:
+            return seq >= position.min_seq
+        held = position.size if quotes.order_side(order, side) == SELL else -position.size
+        return seq >= position.reduce_min_seq and held > 0
 
     def levels(self, market: int, side: int, depth: int, visits_max: int = 20_000) -> list[tuple[int, int, int]]:
         """The best ``depth`` price levels of live orders: (price, lots, orders); visits ``visits_max`` at most."""
@@ -120,13 +126,13 @@ class Reader:
     def orders(
         self, account: int, markets: list[int], visits_max: int = 200_000
     ) -> Iterator[tuple[int, int, int, int, Order]]:
-        """(market, side, price, sequence, order) of an account's resting orders."""
+        """(market, side, price, sequence, order) of an account's resting orders and triggers (sides 2 and 3)."""
         row = self.account(account)
         wanted = {p.market for p in row.positions if p.open_orders} if row is not None else set()
         for market in markets:
             if market not in wanted:
                 continue
-            for side in (0, 1):
+            for side in range(TRIGGER_RISE + 1):
                 for price, seq, order in islice(self.side(market, side), visits_max):
                     if order.account == account:
                         yield market, side, price, seq, order

@@ -13,9 +13,12 @@ from node.derive.chain import BatchRecord, Chain, StoredTransaction
 from node.rpc.errors import ErrorKind, fail
 from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
+from node.rpc.methods.duties import DutiesInfo, find_duties
+from node.rpc.methods.flow import FlowMeter
 from node.rpc.methods.reader import Reader
+from node.rpc.methods.risk import account_risk, prices_info, status_now
 from node.rpc.server import Registry
-from node.stf import commitments, state, types, witness
+from node.stf import commitments, quotes, state, types, witness
 from node.stf.engine import Engine
 from node.stf.state import AccountRow
 from node.stf.types import BUY, SELL, Board, Fill, Receipt, Status
@@ -26,10 +29,14 @@ Market = Annotated[int, Meta(ge=0, le=65_535)]
 
 KIND_NAMES: Final = {
     types.ACTIONS: "Actions", types.RESUME: "Continue", types.WITHDRAW: "Withdraw", types.SET_KEY: "SetKey",
-    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.INBOX: "Inbox", types.BLOCK: "Block",
+    types.ORACLE_PRICE: "OraclePrice", types.LIQUIDATE: "Liquidate", types.SWEEP: "Sweep",
+    types.TRIGGER_FIRE: "TriggerFire", types.SETTLE: "Settle", types.INBOX: "Inbox", types.BLOCK: "Block",
 }
-MARKET_STATUS: Final = {types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted"}
+MARKET_STATUS: Final = {
+    types.OPEN: "open", types.REDUCE_ONLY: "reduce-only", types.HALTED: "halted", types.SETTLING: "settling",
+}
 SIDES: Final = {BUY: "buy", SELL: "sell"}
+TRIGGERS: Final = {types.TRIGGER_FALL: "below", types.TRIGGER_RISE: "above"}
 
 
 @dataclass(slots=True)
@@ -98,6 +105,7 @@ class Reads:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._flow = FlowMeter(node.chain)
 
     @property
     def _reader(self) -> Reader:
@@ -106,8 +114,10 @@ class Reads:
     def register(self, registry: Registry) -> None:
         for name, function in (
             ("al_status", self.status), ("al_syncStatus", self.sync_status), ("al_params", self.params),
-            ("al_account", self.account), ("al_accountsOf", self.accounts_of), ("al_orders", self.orders),
-            ("al_markets", self.markets), ("al_book", self.book), ("al_receipt", self.receipt),
+            ("al_account", self.account), ("al_risk", self.risk), ("al_accountsOf", self.accounts_of),
+            ("al_duties", self.duties),
+            ("al_orders", self.orders), ("al_markets", self.markets), ("al_book", self.book),
+            ("al_receipt", self.receipt),
             ("al_block", self.block), ("al_batches", self.batches), ("al_withdrawalProof", self.withdrawal_proof),
         ):
             registry.add(name, function)
@@ -176,6 +186,23 @@ class Reads:
             block=self._node.chain.head.number,
         )
 
+    def risk(self, account: Count, tau_ms: Annotated[int, Meta(ge=0, le=10**12)] | None = None) -> shapes.RiskInfo:
+        """The chance that an account's cushion breaks before L1 knows, or within ``tau_ms``; with its inputs."""
+        reader = self._reader
+        row = reader.account(account)
+        if row is None:
+            raise fail(ErrorKind.NotFound, f"there is no account {account}: a deposit opens one", param="account")
+        return account_risk(reader, account, row, tau_ms, self._node.chain.head.number)
+
+    def duties(self, after: Count = 0, count: Depth = 100) -> DutiesInfo:
+        """What the rules would let anybody do now: accounts on the ladder beyond ``after``, what waits in markets."""
+        reader = self._reader
+        found = find_duties(reader, after, count, self._node.chain.head.number)
+        self._flow.update()
+        for duty in found.accounts:
+            duty.pressure = self._flow.pressure(reader, duty.account)
+        return found
+
     def accounts_of(self, owner: Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]) -> list[int]:
         """Accounts whose owner key is an address (the newest 10,000 accounts are looked at)."""
         reader = self._reader
@@ -189,18 +216,21 @@ class Reads:
         return found
 
     def orders(self, account: Count, market: Market | None = None) -> list[shapes.OrderInfo]:
-        """An account's resting orders, with the keys that a cancel names."""
+        """An account's resting orders and triggers, with the keys that a cancel names."""
         reader = self._reader
         markets = reader.markets() if market is None else [market]
         return [
-            shapes.OrderInfo(m, SIDES[side], price, seq, order.lots, order.client_id, order.expiry,
-                             reader.live(m, side, order, seq))
+            shapes.OrderInfo(
+                m, SIDES[quotes.order_side(order, side)], price, seq, order.lots, order.client_id, order.expiry,
+                reader.live(m, side, order, seq), order.flags & types.ORDER_REDUCE_ONLY != 0, TRIGGERS.get(side, ""),
+                order.limit)
             for m, side, price, seq, order in reader.orders(account, markets)
         ]
 
     def markets(self) -> list[shapes.MarketInfo]:
         """Every market: prices, parameters, open interest."""
         reader = self._reader
+        self._flow.update()
         return [self._market(reader, market, reader.board(market)) for market in reader.markets()]
 
     def _market(self, reader: Reader, market: int, board: Board) -> shapes.MarketInfo:
@@ -208,12 +238,14 @@ class Reads:
         assert row is not None, "a market with a board entry has a leaf"
         config = row.config
         return shapes.MarketInfo(
-            market=market, symbol=self._node.symbols.get(market, f"M{market}"), status=MARKET_STATUS[board.status],
+            market=market, symbol=self._node.symbols.get(market, f"M{market}"),
+            status=MARKET_STATUS[status_now(reader, board, row)],
             tick_value=board.tick_value, mark=board.mark, mark_time=board.mark_time, fresh=reader.is_fresh(board),
             open_interest=row.open_interest, oi_cap=config.oi_cap, min_notional=config.min_notional,
             taker_fee_ppm=config.taker_fee, maker_fee_ppm=config.maker_fee, maintenance_ppm=board.mm_base,
-            initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance,
-            pending=row.pending.lots != 0, next_seq=row.next_seq,
+            initial_ppm=board.im_base, band_ppm=config.band, penalty_ppm=config.penalty, insurance=row.insurance.cash,
+            pending=row.pending.lots != 0, next_seq=row.next_seq, prices=prices_info(reader, board, row),
+            flow=self._flow.info(market, reader.ledger.g.time),
         )
 
     def book(self, market: Market, depth: Depth = 20) -> shapes.BookInfo:

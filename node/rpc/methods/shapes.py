@@ -47,6 +47,31 @@ class AccountInfo(msgspec.Struct):
     block: int
 
 
+class PositionRisk(msgspec.Struct):
+    market: int
+    size: int
+    notional: int
+    sigma_ppb: int
+    """Volatility, parts per billion per square root of a second."""
+
+
+class RiskInfo(msgspec.Struct):
+    account: int
+    probability: float
+    equity: int
+    maintenance: int
+    cushion: int
+    tau_ms: int
+    deviation: int
+    """One standard deviation of equity over tau, micro-USD."""
+    positions: list[PositionRisk]
+    prices_fresh: bool
+    formula: str
+    source: str
+    time: int
+    block: int
+
+
 class OrderInfo(msgspec.Struct):
     market: int
     side: str
@@ -56,6 +81,41 @@ class OrderInfo(msgspec.Struct):
     client_id: int
     expiry: int
     live: bool
+    reduce_only: bool = False
+    trigger: str = ""
+    """above or below: fires once the mark is at ``price`` or beyond; empty for an order in the book."""
+    limit: int = 0
+    """Of a trigger's order, ticks; 0 = the market's band when it fires."""
+
+
+class PricesInfo(msgspec.Struct):
+    """How a market's mark comes about, what holding it costs, and how much it moves."""
+
+    index: int
+    basis: float
+    """Ticks that the mark is above the index, as averaged."""
+    funding_bps_8h: float
+    """What longs pay shorts now, basis points of the index per eight hours."""
+    funding: int
+    """Cumulative, micro-USD per lot."""
+    sigma_ppb: int
+    """Volatility, parts per billion per square root of a second."""
+    addon_ppm: int
+    """What the un-anchored time adds to the rate of initial margin now."""
+    jump_price: int
+    """A median that must hold before it is believed; 0 = none."""
+    expiry: int
+    """Of a dated future, L2 milliseconds; 0 = perpetual."""
+
+
+class FlowInfo(msgspec.Struct):
+    """Which way takers trade, fading over a minute. An estimate of this node: no rule reads it."""
+
+    net_lots: int = 0
+    """Bought less sold."""
+    gross_lots: int = 0
+    imbalance: float = 0.0
+    """Net over gross: 1 if all takers buy, -1 if all sell."""
 
 
 class MarketInfo(msgspec.Struct):
@@ -78,6 +138,8 @@ class MarketInfo(msgspec.Struct):
     insurance: int
     pending: bool
     next_seq: int
+    prices: PricesInfo
+    flow: FlowInfo = msgspec.field(default_factory=FlowInfo)
 
 
 class BookInfo(msgspec.Struct):

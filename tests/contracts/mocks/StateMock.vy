@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma optimize codesize
 """Runs lists of state calls on witnessed leaves.
 
 Arguments and results travel ABI-encoded: records as their fields.
@@ -36,20 +37,18 @@ def _bits(number: int256) -> uint256:
 def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60000]) -> (DynArray[Bytes[RECORD], 100], DynArray[bytes32, 255], uint256[4]):
     """
     @notice The witness is loaded and not verified: what is compared here are the leaves.
-    @return what each call returned; the hash of each key's leaf (0: absent); work, proof bytes, and the leaves touched as
-            the books and as the table say
+    @return what each call returned; the hash of each key's leaf (0: absent); work, proof bytes, and the leaves touched, as
+            the books count them and as the table marks them
     """
     ops: uint256 = witness.load(witness.calldata_argument(2))
     state.begin_chunk()
     results: DynArray[Bytes[RECORD], 100] = []
     for call: Call in calls:
-        if call.name < 30:
-            results.append(self._numbers(call))
-        elif call.name >= 60:
-            results.append(self._engine(call))
+        if call.name < 30 or call.name >= 60:
+            results.append(self._pair(call))
         else:
             results.append(self._records(call))
-    books: uint256[4] = [state.get_work(), state.get_proof(), state.get_leaves(), trie.touched_count()]
+    books: uint256[4] = [state.get_work(), state.get_proof(), state.get_leaves(), trie.cells[(trie.namespace << trie.TABLE_BITS) + trie.TOUCHED_CELL]]
     state.end_chunk()
     hashes: DynArray[bytes32, 255] = []
     for key: uint256 in keys:
@@ -58,7 +57,18 @@ def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60
 
 
 @internal
-def _globals(call: Call) -> Bytes[RECORD]:
+def _pair(call: Call) -> Bytes[RECORD]:
+    first: uint256 = 0
+    second: uint256 = 0
+    if call.name < 30:
+        first, second = self._numbers(call)
+    else:
+        first, second = self._engine(call)
+    return abi_encode(first, second)
+
+
+@internal
+def _globals(call: Call) -> (uint256, uint256):
     """Calls on the chunk's books and the global leaf; two numbers are returned."""
     a: uint256 = call.args[0]
     result: uint256 = 0
@@ -83,11 +93,11 @@ def _globals(call: Call) -> Bytes[RECORD]:
         result = state.get_cursor()
     else:
         raise
-    return abi_encode(result, empty(uint256))
+    return result, 0
 
 
 @internal
-def _numbers(call: Call) -> Bytes[RECORD]:
+def _numbers(call: Call) -> (uint256, uint256):
     """Calls on plain numbers; two are returned."""
     a: uint256 = call.args[0]
     b: uint256 = call.args[1]
@@ -99,22 +109,22 @@ def _numbers(call: Call) -> Bytes[RECORD]:
         result = state.get_next_account()
     elif call.name == 8:
         state.set_last_anchor(a)
+        result = state.get_last_anchor()
     elif call.name == 9:
         state.add_fees(self._int(a))
+        result = state.get_fees()
     elif call.name == 10:
         state.add_deposits(a)
     elif call.name == 11:
         result = convert(state.account_exists(a), uint256)
     elif call.name == 12:
         result = state.open_account(a)
-    elif call.name == 13:
-        result = self._bits(state.get_collateral(a))
     elif call.name == 14:
         state.add_collateral(a, self._int(b))
-    elif call.name == 15:
-        result = state.get_open_orders(a)
+        result = self._bits(state.get_collateral(a))
     elif call.name == 16:
         state.add_open_orders(a, self._int(b))
+        result = state.get_open_orders(a)
     elif call.name == 17:
         result = state.get_key_count(a)
     elif call.name == 18:
@@ -142,20 +152,18 @@ def _numbers(call: Call) -> Bytes[RECORD]:
         result = state.create_withdrawal(a, b)
     else:
         raise
-    return abi_encode(result, second)
+    return result, second
 
 
 @internal
-def _engine(call: Call) -> Bytes[RECORD]:
+def _engine(call: Call) -> (uint256, uint256):
     """Calls of the derivatives engine on plain numbers; two are returned."""
     a: uint256 = call.args[0]
     b: uint256 = call.args[1]
     c: uint256 = call.args[2]
     result: uint256 = 0
     second: uint256 = 0
-    if call.name == 60:
-        result = state.get_last_anchor()
-    elif call.name == 61:
+    if call.name == 61:
         state.set_sqrt_tau(a)
         result = state.get_sqrt_tau()
     elif call.name == 62:
@@ -163,13 +171,10 @@ def _engine(call: Call) -> Bytes[RECORD]:
         result = state.get_level()
     elif call.name == 63:
         state.set_outflow(a, b)
-    elif call.name == 64:
         result, second = state.get_outflow()
     elif call.name == 65:
         state.set_outflow_limit(a)
         result = state.get_outflow_limit()
-    elif call.name == 66:
-        result = state.get_fees()
     elif call.name == 67:
         state.set_account_flags(a, b)
         result = state.get_account_flags(a)
@@ -178,7 +183,6 @@ def _engine(call: Call) -> Bytes[RECORD]:
         result = state.get_cancel_at(a)
     elif call.name == 69:
         state.set_buffer(a, b, c)
-    elif call.name == 70:
         result, second = state.get_buffer(a)
     elif call.name == 71:
         state.add_side_lots(a, self._int(b), self._int(c))
@@ -186,17 +190,21 @@ def _engine(call: Call) -> Bytes[RECORD]:
         state.add_loss(a, b, self._int(c), self._int(call.args[3]))
     elif call.name == 73:
         state.set_reduced(a, b, c)
-    elif call.name == 74:
         result, second = state.get_reduced(a)
     elif call.name == 75:
         state.set_twap(a, b, c)
-    elif call.name == 76:
         result, second = state.get_twap(a)
     elif call.name == 77:
         result, second = state.get_next(a, b, c, call.args[3])
+    elif call.name == 78:
+        result = state.get_resting()
+    elif call.name == 79:
+        result = state.get_jump_price(a)
+    elif call.name == 80:
+        result = state.get_expiry(a)
     else:
         raise
-    return abi_encode(result, second)
+    return result, second
 
 
 @internal
