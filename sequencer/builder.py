@@ -233,6 +233,27 @@ class Builder:
             self._sealed(sealed)
         return sealed
 
+    def repeat(self, transactions: Iterable[bytes]) -> list[Receipt]:
+        """Execute again, at the same positions, what a reset undid. An Inbox may find no message now.
+
+        Raises Critical if a transaction has no room even in a chunk of its own: it had when it was promised.
+        """
+        receipts = []
+        for data in transactions:
+            if data[:1] == b"\x09":
+                self.seal()
+                self._opened_at = self._clock()
+            try:
+                if data == encoding.INBOX_TX and self.engine.globals.cursor in self._messages:
+                    self._record_message()
+                receipts.append(self._run(data))
+            except InvalidChunk as error:
+                raise Critical(
+                    f"the transaction promised position {self.position} does not fit there any more: {error}; leave "
+                    "the seat and take it anew, since anything else at this position costs the bond") from error
+        self.seal()
+        return receipts
+
     def replay(self, records: Iterable[Record]) -> int:
         """Execute again what the log holds beyond the head block; returns how many transactions.
 
@@ -366,11 +387,14 @@ class Builder:
 
     def _consume(self) -> None:
         """Consume the next message; it goes into the log first, because L1 may change its mind about it."""
-        number = self.engine.globals.cursor
-        self._record(MESSAGE, number.to_bytes(8, "big") + self._messages[number])
+        self._record_message()
         self._run(encoding.INBOX_TX)
         if self._busy:
             self._continue()
+
+    def _record_message(self) -> None:
+        number = self.engine.globals.cursor
+        self._record(MESSAGE, number.to_bytes(8, "big") + self._messages[number])
 
     def _messages_due(self) -> bool:
         """Whether messages wait that are worth a block: any but anchor notices, or a notice that has waited long."""
