@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("node.cli.trade:status", "Show a node's heads, totals and health."),
     "keeper": ("node.cli.keepers:keeper", "Publish prices and liquidate; with --bots also trade."),
     "replay": ("node.cli.replay:replay", "Send a recorded tape of a real venue as signed orders."),
+    "crash-test": ("node.cli.crash_test:crash_test", "Replay crashes of the past through the rules."),
     "funding-report": ("node.cli.funding_report:funding_report", "Our funding beside a venue's, from its tape."),
     "bench": ("node.cli.bench:bench", "Measure this machine: ceilings, throughput, latency, gas."),
     "compile": ("node.cli.compile:compile_rules", "Copy this installation and compile its rules to C."),

@@ -1,0 +1,1 @@
+"""Crashes of the past, replayed through the rules: see node/cli/crash/README.md."""
