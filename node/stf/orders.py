@@ -334,7 +334,8 @@ def set_cancel_at(account: int, time: int) -> Status:
     """Set the dead man's switch to a time, ms, or (0) turn it off; a time that has passed fires it.
 
     Once it has fired it can be changed only when none of the orders that it killed count as open any more, which
-    cancel-all in their markets does: what was dead must not live again.
+    cancel-all in their markets does: what was dead must not live again. Triggers never count: those of a market where
+    nothing else held the switch back live again, if they still stand and their owner did not cancel all there.
     """
     if time > TIME_MAX:
         return Status.BAD_TIME
