@@ -26,7 +26,7 @@ from node.stf.state import account_key, decode_account
 from node.stf.transition import InvalidChunk
 from node.stf.trie import keccak
 from node.stf.types import AMEND, ANCHOR_NOTICE, CANCEL, TRIGGER_FALL, Receipt, Status
-from sequencer.admission import LIST_FITS, NoRoom, Refused, check_room, did_nothing
+from sequencer.admission import LIST_FITS, NoRoom, Refused, Repeats, check_room, did_nothing
 from sequencer.log import CUT, MESSAGE, TX, Record
 from sequencer.orders import OrderIndex
 from sequencer.requests import ActionsRequest, Request, SetKeyRequest, WithdrawRequest
@@ -99,6 +99,7 @@ class Builder:
         self._opened_at = -1  # -1: no block is open
         self._notice_since = 0
         self._busy: set[int] = set()
+        self._repeats = Repeats()
         self.engine.begin_chunk()
 
     # --- what the service calls ---------------------------------------------------------------------------------------
@@ -174,6 +175,7 @@ class Builder:
         else:
             if isinstance(request, WithdrawRequest | SetKeyRequest):
                 self._check_key(request.account, 0, signer)
+            self._repeats.check(request, self.engine.globals.time if self.is_open else self._block_time()[0])
             self._ensure_open()
         data = request.write(self.engine.globals.time)
         signature = request.signature
@@ -198,6 +200,7 @@ class Builder:
             self.engine.retract(mark)
             raise Refused(receipt.status, receipt.action_statuses)
         answer = Answer(receipt, data, self._take(data, receipt))
+        self._repeats.note(request, receipt)
         if isinstance(request, ActionsRequest):
             self.orders.note(request.account, request.actions)
         if self._busy:
