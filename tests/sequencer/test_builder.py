@@ -163,7 +163,7 @@ def test_a_refused_liquidation_changes_no_row(account: int, market: int, stale: 
 
 
 def test_requests_that_had_to_wait_cannot_be_repeated_at_once() -> None:
-    """Nobody can fill the chain with a Liquidate that finds no liquidity; another account or market is not held back."""
+    """Nobody can fill the chain with a Liquidate that finds no liquidity; other accounts and markets are free."""
     repeats = Repeats()
     request = LiquidateRequest(1, 0)
     repeats.check(request, 10_000)
