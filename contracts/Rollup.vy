@@ -14,6 +14,7 @@ import batch_header
 import batches
 import governance
 import inbox
+import powers
 import seat
 import vault
 import withdrawals
@@ -26,6 +27,7 @@ initializes: seat[vault := vault]
 initializes: batches[inbox := inbox, seat := seat]
 initializes: withdrawals[vault := vault]
 initializes: governance[inbox := inbox]
+initializes: powers
 
 exports: (
     batches.post_batch,
@@ -36,6 +38,7 @@ exports: (
     batches.head_number,
     batches.head_position,
     batches.finalized_number,
+    batches.forced_delay_s,
     batches.header_hash,
     batches.is_final,
     governance.admin,
@@ -50,10 +53,17 @@ exports: (
     inbox.inbox_count,
     inbox.inbox_hash_at,
     inbox.inbox_time_s,
+    powers.exodus,
+    powers.promise_court,
+    powers.frozen_at,
     seat.seat_holder,
     seat.seat_epoch,
     seat.bond_of,
     seat.reward_of,
+    seat.tenure,
+    seat.slash_at,
+    seat.slash_count,
+    seat.vacant_since,
     seat.victims_pot,
     seat.burned,
     vault.custody,
@@ -82,6 +92,7 @@ struct Params:
     l2_chain_id: uint256
     genesis_root: bytes32
     genesis_globals: uint256[6]
+    force_floor_s: uint256
 
 
 event Opened: pass
@@ -101,7 +112,13 @@ def __init__(token: address, admin: address, params: Params):
     vault.__init__(token)
     seat.__init__(params.bond_min, params.bond_delay_s)
     governance.__init__(admin, params.timelock_s)
-    batches.__init__(params.challenge_window_s, params.force_delay_s, params.genesis_root, params.genesis_globals)
+    batches.__init__(
+        params.challenge_window_s,
+        params.force_delay_s,
+        params.force_floor_s,
+        params.genesis_root,
+        params.genesis_globals,
+    )
     SEAT_IDLE_S = params.seat_idle_s
     FORCE_FEE = params.force_fee
     DEPOSIT_MIN = params.deposit_min
@@ -112,6 +129,15 @@ def __init__(token: address, admin: address, params: Params):
 
 
 @external
+def set_courts(exodus: address, promise_court: address):
+    """
+    @notice Once, by the deployer: who may freeze and pay out (Exodus), and who judges promises (PromiseCourt).
+    """
+    assert msg.sender == batches.DEPLOYER, "NOT_DEPLOYER"
+    powers.set_courts(exodus, promise_court)
+
+
+@external
 def open():
     """
     @notice Ends the setup: deposits and batches start, admin messages need the timelock from here on.
@@ -119,8 +145,17 @@ def open():
     governance.check_admin()
     assert not governance.is_open, "OPEN: already"
     assert batches.verifier != empty(address), "VERIFIER: call set_verifier first"
+    assert powers.exodus != empty(address), "COURTS: call set_courts first"
     governance.is_open = True
+    seat.vacant_since = block.timestamp
     log Opened()
+
+
+@internal
+@view
+def _check_open():
+    assert governance.is_open, "NOT_OPEN: wait until the admin opens the rollup"
+    assert powers.frozen_at == 0, "FROZEN: the rollup has ended, see Exodus"
 
 
 # --------------------------------------------------------------------------------------------------- messages from users
@@ -128,7 +163,7 @@ def open():
 
 @internal
 def _deposit(account: uint32, owner: address, amount: uint256):
-    assert governance.is_open, "NOT_OPEN: wait until the admin opens the rollup"
+    self._check_open()
     assert amount >= DEPOSIT_MIN and amount <= DEPOSIT_MAX, "AMOUNT: outside deposit_min to 2**53"
     assert vault.custody + amount <= CUSTODY_MAX, "CUSTODY_FULL"
     assert owner != empty(address), "OWNER: zero address"
@@ -170,7 +205,7 @@ def force(transaction: Bytes[inbox.PAYLOAD_BYTES_MAX]):
     @notice Puts one signed L2 transaction into the inbox, past the operator. `force_fee` is burned: an operator that
             floods its own inbox to delay others pays as anybody does.
     """
-    assert governance.is_open, "NOT_OPEN: wait until the admin opens the rollup"
+    self._check_open()
     assert len(transaction) > 0, "EMPTY: no transaction"
     if FORCE_FEE > 0:
         moved: bool = extcall IERC20(vault.TOKEN).transferFrom(
@@ -189,14 +224,14 @@ def take_seat(amount: uint256):
     """
     @param amount micro-USD added to the caller's bond; the whole must reach bond_min
     """
-    assert governance.is_open, "NOT_OPEN: wait until the admin opens the rollup"
+    self._check_open()
     seat.take(msg.sender, amount)
 
 
 @external
 def leave_seat():
     assert msg.sender == seat.holder, "NOT_SEAT: only the holder leaves"
-    seat.vacate(batches.head_number)
+    seat.vacate(batches.head_number, batch_header.tx_position(batches.head_position), False)
 
 
 @external
@@ -211,7 +246,7 @@ def evict():
     cursor: uint256 = batch_header.inbox_cursor(batches.head_position)
     assert cursor < inbox.count, "NOT_IDLE: every message is consumed"
     assert inbox.time_s_of(cursor) + SEAT_IDLE_S < block.timestamp, "NOT_IDLE: the oldest message is younger"
-    seat.evict(batches.head_number)
+    seat.fine(seat.holder, batches.head_number, batch_header.tx_position(batches.head_position))
 
 
 @external
@@ -247,6 +282,69 @@ def withdraw(
     withdrawals.pay(header.post_root, id, recipient, amount, bits, siblings)
 
 
+# ----------------------------------------------------------------------------------------------------- exodus and promises
+
+
+@external
+def freeze():
+    """
+    @notice Only Exodus, which checks that it is due. No batch, deposit, message from users or seat from here on; fraud proofs,
+            withdrawals and bonds go on.
+    """
+    powers.check_exodus()
+    powers.freeze(batches.head_number)
+    seat.vacate(batches.head_number, batch_header.tx_position(batches.head_position), True)
+
+
+@external
+@nonreentrant
+def pay_out(to: address, amount: uint256):
+    """
+    @notice Only Exodus: a share or a refund, out of what accounts and unpaid withdrawals own.
+    """
+    powers.check_exodus()
+    vault.custody -= amount
+    vault.pay(to, amount)
+
+
+@external
+def slash_promise(epoch: uint256, position: uint256, prover: address):
+    """
+    @notice Only PromiseCourt: the operator of this epoch broke a promise at `position`. Its batches stand: they are right.
+    """
+    powers.check_promise_court()
+    tenure: seat.Tenure = seat.tenures[epoch]
+    if tenure.operator == seat.holder:
+        seat.vacate(batches.head_number, batch_header.tx_position(batches.head_position), False)
+    seat.slash(tenure.operator, prover, position, tenure.taken_at)
+
+
+@external
+def fine_promise(epoch: uint256):
+    """
+    @notice Only PromiseCourt: the operator of this epoch did not post what it promised in time.
+    """
+    powers.check_promise_court()
+    seat.fine(
+        seat.tenures[epoch].operator, batches.head_number, batch_header.tx_position(batches.head_position)
+    )
+
+
+@external
+@nonreentrant
+def pay_victim(to: address, amount: uint256):
+    """
+    @notice Only PromiseCourt: a share of the victims' pot. For address zero the amount is burned.
+    """
+    powers.check_promise_court()
+    seat.victims_pot -= amount
+    if to == empty(address):
+        seat.burned += amount
+        return
+    vault.reserved -= amount
+    vault.pay(to, amount)
+
+
 # ------------------------------------------------------------------------------------------------------------------ views
 
 
@@ -268,4 +366,5 @@ def params() -> Params:
         l2_chain_id=L2_CHAIN_ID,
         genesis_root=empty(bytes32),
         genesis_globals=empty(uint256[6]),
+        force_floor_s=batches.FORCE_FLOOR_S,
     )

@@ -50,6 +50,7 @@ event BatchFinalized:
 DEPLOYER: immutable(address)
 CHALLENGE_WINDOW_S: immutable(uint256)
 FORCE_DELAY_S: immutable(uint256)
+FORCE_FLOOR_S: immutable(uint256)
 
 verifier: public(address)
 head_number: public(uint256)
@@ -57,17 +58,25 @@ head_number: public(uint256)
 head_position: public(uint256)
 finalized_number: public(uint256)
 headers: HashMap[uint256, bytes32]
+# how long a message may wait now, and the L2 time, ms, of the delay's last change
+forced_delay_s: public(uint256)
+delay_changed_ms: uint256
 
 
 @deploy
-def __init__(challenge_window_s: uint256, force_delay_s: uint256, root: bytes32, words: uint256[6]):
+def __init__(
+    challenge_window_s: uint256, force_delay_s: uint256, force_floor_s: uint256, root: bytes32, words: uint256[6]
+):
     assert challenge_window_s > 0, "PARAMS: challenge_window_s is zero"
     assert force_delay_s > 0, "PARAMS: force_delay_s is zero"
+    assert 0 < force_floor_s and force_floor_s <= force_delay_s, "PARAMS: force_floor_s not in 1 to force_delay_s"
     assert root != empty(bytes32), "PARAMS: genesis_root is zero"
     assert batch_header.inbox_cursor(words[0]) == 0, "PARAMS: genesis has consumed messages"
     DEPLOYER = msg.sender
     CHALLENGE_WINDOW_S = challenge_window_s
     FORCE_DELAY_S = force_delay_s
+    FORCE_FLOOR_S = force_floor_s
+    self.forced_delay_s = force_delay_s
     self.headers[0] = batch_header.header_hash(batch_header.genesis(root, words))
     self.head_position = words[0]
 
@@ -111,7 +120,29 @@ def _check_position(position: uint256, cursor: uint256, cursor_hash: bytes32):
     assert batch_header.inbox_cursor(position) == cursor, "INBOX_CURSOR: differs from globals"
     assert cursor >= head_cursor, "INBOX_CURSOR: before the head"
     assert inbox.hash_at(cursor) == cursor_hash, "INBOX_HASH: inbox changed, derive again from L1"
-    assert not inbox.is_overdue(cursor, head_cursor, time_ms, FORCE_DELAY_S), "FORCED_OVERDUE: consume older messages"
+    assert not inbox.is_overdue(cursor, head_cursor, time_ms, self.forced_delay_s), "FORCED_OVERDUE: consume older messages"
+
+
+@internal
+def _adapt_delay(time_ms: uint256, cursor: uint256):
+    """
+    @notice The delay for later batches. It halves, down to the floor, when this one consumes a message that the batch before
+            had left in the last quarter of its delay; it doubles, up to force_delay_s, when this one leaves none older than a
+            quarter and force_delay_s of L2 time has passed since the last change.
+    @dev Whoever never leaves a message longer than half of the delay never halves it, however late its batches are posted.
+    """
+    delay_s: uint256 = self.forced_delay_s
+    head: uint256 = self.head_position
+    oldest: uint256 = batch_header.inbox_cursor(head)
+    adapted_s: uint256 = delay_s
+    if cursor > oldest and inbox.is_older(oldest, batch_header.l2_time_ms(head), delay_s * 3 // 4):
+        adapted_s = max(FORCE_FLOOR_S, delay_s // 2)
+    elif delay_s < FORCE_DELAY_S and time_ms >= self.delay_changed_ms + FORCE_DELAY_S * 1000:
+        if cursor == inbox.count or not inbox.is_older(cursor, time_ms, delay_s // 4):
+            adapted_s = min(FORCE_DELAY_S, delay_s * 2)
+    if adapted_s != delay_s:
+        self.forced_delay_s = adapted_s
+        self.delay_changed_ms = time_ms
 
 
 @internal
@@ -206,6 +237,7 @@ def _append(
         poster=msg.sender,
     )
     header_hash: bytes32 = batch_header.header_hash(header)
+    self._adapt_delay(batch_header.l2_time_ms(header.globals[0]), inbox_cursor)
     self.headers[header.number] = header_hash
     self.head_number = header.number
     self.head_position = header.globals[0]
@@ -238,8 +270,9 @@ def drop(header: batch_header.BatchHeader, survivor: batch_header.BatchHeader, p
     assert batch_header.header_hash(survivor) == header.parent, "SURVIVOR: not the parent"
     self.head_number = survivor.number
     self.head_position = survivor.globals[0]
-    seat.vacate(survivor.number)
-    seat.slash(header.poster, prover)
+    position: uint256 = batch_header.tx_position(survivor.globals[0])
+    seat.vacate(survivor.number, position, True)
+    seat.slash(header.poster, prover, position, header.posted_at)
     log BatchesDropped(first=header.number, head=survivor.number, prover=prover)
     inbox.enqueue_notice(inbox.KIND_ROLLBACK, header.number, batch_header.l2_time_ms(survivor.globals[0]))
 

@@ -84,7 +84,16 @@ def is_overdue(cursor: uint256, parent_cursor: uint256, l2_time_ms: uint256, del
     """
     if cursor == self.count or cursor >= parent_cursor + FORCED_PER_BATCH:
         return False
-    return (self.time_s_of(cursor) + delay_s) * 1000 < l2_time_ms
+    return self.is_older(cursor, l2_time_ms, delay_s)
+
+
+@internal
+@view
+def is_older(number: uint256, l2_time_ms: uint256, age_s: uint256) -> bool:
+    """
+    @notice Whether message `number` has waited longer than `age_s` at an L2 time.
+    """
+    return (self.time_s_of(number) + age_s) * 1000 < l2_time_ms
 
 
 @external

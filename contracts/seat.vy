@@ -7,7 +7,8 @@
         A slash takes the whole bond: 10% to the prover, 10% to a pot for harmed traders, 80% burned. At most 20% can ever
         come back, so proving one's own fraud never pays.
         An eviction burns 10%: a holder that does nothing would otherwise stop the rollup for the price of waiting, taking
-        the seat again in the transaction that evicts it.
+        the seat again in the transaction that evicts it. So does a promise that is not posted in time (PromiseCourt).
+        A seating is a tenure, named by its epoch: promises are judged against what was posted in theirs only.
 @dev While seated, a bond is never smaller than at seating; it leaves whole, by `release` or `slash`.
 """
 import vault
@@ -24,6 +25,28 @@ struct Bond:
     # batch head when the holder left; zero while seated
     last_batch: uint256
     left_at: uint256
+
+
+struct Tenure:
+    operator: address
+    taken_at: uint256
+    # zero while seated
+    left_at: uint256
+    # transactions that the head had executed when it ended
+    position: uint256
+    # ended by a rollback or the freeze: what was promised and not posted could not be
+    excused: bool
+
+
+struct Slash:
+    operator: address
+    # what the victims share, micro-USD
+    pot: uint256
+    # promises of this transaction position and later ones were broken
+    position: uint256
+    # a time inside the tenure that is answered for: when the wrong batch was posted, or the tenure's begin
+    posted_at: uint256
+    at: uint256
 
 
 event SeatTaken:
@@ -46,6 +69,7 @@ event BondSlashed:
     holder: indexed(address)
     prover: indexed(address)
     amount: uint256
+    slash: uint256
 
 
 BOND_MIN: immutable(uint256)
@@ -55,6 +79,11 @@ holder: address
 # rises with every seating: promises name the epoch they were given in
 epoch: uint256
 taken_at: uint256
+# since when nobody has sat, while nobody sits
+vacant_since: public(uint256)
+tenures: HashMap[uint256, Tenure]
+slashes: HashMap[uint256, Slash]
+slash_count: public(uint256)
 bonds: HashMap[address, Bond]
 rewards: HashMap[address, uint256]
 victims_pot: public(uint256)
@@ -79,6 +108,9 @@ def take(operator: address, amount: uint256):
     self.holder = operator
     self.epoch += 1
     self.taken_at = block.timestamp
+    self.tenures[self.epoch] = Tenure(
+        operator=operator, taken_at=block.timestamp, left_at=0, position=0, excused=False
+    )
     self.bonds[operator] = Bond(amount=total, last_batch=0, left_at=0)
     vault.reserved += amount
     if amount > 0:
@@ -87,26 +119,37 @@ def take(operator: address, amount: uint256):
 
 
 @internal
-def vacate(head: uint256):
+def vacate(head: uint256, position: uint256, excused: bool):
+    """
+    @param head its number
+    @param position transactions that it has executed
+    """
     operator: address = self.holder
     if operator == empty(address):
         return
     self.holder = empty(address)
     self.bonds[operator].last_batch = head
     self.bonds[operator].left_at = block.timestamp
+    self.vacant_since = block.timestamp
+    tenure: Tenure = self.tenures[self.epoch]
+    tenure.left_at = block.timestamp
+    tenure.position = position
+    tenure.excused = excused
+    self.tenures[self.epoch] = tenure
     log SeatLeft(holder=operator, epoch=self.epoch)
 
 
 @internal
-def evict(head: uint256):
+def fine(operator: address, head: uint256, position: uint256):
     """
-    @dev The caller has checked that there is a holder, and that it is idle. `reserved` stays, as in `slash`.
+    @notice Burns a tenth of a bond, and ends the operator's tenure if it sits.
+    @dev The caller has checked why. `reserved` stays, as in `slash`.
     """
-    operator: address = self.holder
     fine: uint256 = self.bonds[operator].amount * IDLE_PERCENT // 100
     self.bonds[operator].amount -= fine
     self.burned += fine
-    self.vacate(head)
+    if operator == self.holder:
+        self.vacate(head, position, False)
 
 
 @internal
@@ -126,8 +169,10 @@ def release(operator: address, head: uint256, finalized: uint256):
 
 
 @internal
-def slash(operator: address, prover: address):
+def slash(operator: address, prover: address, position: uint256, posted_at: uint256):
     """
+    @param position promises from this one on are broken
+    @param posted_at in which tenure: see `Slash`
     @dev Moves no token, so nothing can stop a rollback. `reserved` stays: burned shares remain locked.
     """
     amount: uint256 = self.bonds[operator].amount
@@ -137,7 +182,12 @@ def slash(operator: address, prover: address):
     self.rewards[prover] += prover_share
     self.victims_pot += victims_share
     self.burned += amount - prover_share - victims_share
-    log BondSlashed(holder=operator, prover=prover, amount=amount)
+    number: uint256 = self.slash_count
+    self.slashes[number] = Slash(
+        operator=operator, pot=victims_share, position=position, posted_at=posted_at, at=block.timestamp
+    )
+    self.slash_count = number + 1
+    log BondSlashed(holder=operator, prover=prover, amount=amount, slash=number)
 
 
 @internal
@@ -159,6 +209,24 @@ def seat_holder() -> address:
 @view
 def seat_epoch() -> uint256:
     return self.epoch
+
+
+@external
+@view
+def tenure(epoch: uint256) -> Tenure:
+    """
+    @return The seating of this epoch, from 1 on; empty beyond the last.
+    """
+    return self.tenures[epoch]
+
+
+@external
+@view
+def slash_at(number: uint256) -> Slash:
+    """
+    @return Slash `number`, from 0 on; empty beyond the last.
+    """
+    return self.slashes[number]
 
 
 @external

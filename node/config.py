@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from node.units import UnitsError, parse_markets
+
 Role = Literal["sequencer", "verifier", "watchtower"]
 
 #: role -> (variable with the hex private key, variable with the keystore's password)
@@ -86,6 +88,8 @@ class RpcConfig:
     """Origins of web pages that may call; "*" allows every page."""
     connections_max: int = 512
     """Clients served at once."""
+    markets: tuple[str, ...] = ()
+    """Names and decimals of markets, for people: MARKET=SYMBOL:TICK:LOT, such as 0=BTC-PERP:0.1:0.0001."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,7 @@ class Config:
         _check_port("rpc.port", self.rpc.port)
         _check_at_least("rpc.connections_max", self.rpc.connections_max, 1)
         _check_origins(self.rpc.origins)
+        _check_markets(self.rpc.markets)
         if self.metrics.enabled:
             _check_port("metrics.port", self.metrics.port)
             if self.metrics.port == self.rpc.port != 0 and self.metrics.addr == self.rpc.addr:
@@ -251,6 +256,13 @@ def _check_origins(origins: tuple[str, ...]) -> None:
         if origin != "*" and ("://" not in origin or origin.endswith("/")):
             remedy = 'write scheme://host:port without a slash, or "*"'
             raise ConfigError("rpc.origins", f"{origin!r} is no origin", remedy)
+
+
+def _check_markets(markets: tuple[str, ...]) -> None:
+    try:
+        parse_markets(markets)
+    except UnitsError as error:
+        raise ConfigError("rpc.markets", str(error), "name each market once, with its tick and lot") from None
 
 
 def _check_l1(l1: L1Config) -> None:

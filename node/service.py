@@ -21,12 +21,14 @@ from node.errors import Temporary
 from node.l1 import bindings
 from node.l1.client import L1Client
 from node.metrics import Metrics
+from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
 from node.rpc.methods.reads import Node, Reads
 from node.rpc.server import Registry, serve_metrics, serve_rpc
 from node.stf import encoding
 from node.storage.kv import open_kv
 from node.transport import Bound
+from node.units import parse_markets
 
 log = structlog.get_logger("verifier")
 
@@ -105,7 +107,8 @@ def _assemble(
         chain, client, contract.address, start_block=config.l1.start_block, confirmations=config.l1.confirmations,
         on_dispute=on_dispute,
     )
-    node = Node(role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id)
+    node = Node(
+        role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id, units=parse_markets(config.rpc.markets))
     verifier = Verifier(config, client, contract, chain, pipeline, node, Metrics(role, CLIENT_VERSION))
     node.extra = lambda: status_extra(verifier)
     refresh(verifier, l1_time=0)
@@ -129,6 +132,7 @@ async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.Tas
 async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
     registry = Registry(f"Anchorline {verifier.node.role}", CLIENT_VERSION, verifier.metrics)
     Reads(verifier.node).register(registry)
+    Explain(verifier.node).register(registry)
     Eth(verifier.node).register(registry)
     config = verifier.config.rpc
 

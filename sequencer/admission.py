@@ -30,7 +30,7 @@ from node.stf.types import (
     Receipt,
     Status,
 )
-from sequencer.requests import ActionsRequest
+from sequencer.requests import ActionsRequest, LiquidateRequest, Request, SettleRequest
 
 LIST_FITS: Final = 4  # so few actions always fit an empty chunk
 # what a chunk has spent before its first transaction: the global leaf
@@ -54,6 +54,12 @@ _IDLE: Final = {
     )),
     SETTLE: _CLOSED | {Status.NOT_SETTLING},
 }
+# what may have changed little, and would be free to repeat without end: asked again only once time has passed
+_WAITING: Final = frozenset((
+    Status.BUFFERED, Status.NO_LIQUIDITY, Status.REDUCED_ENOUGH, Status.INSUFFICIENT_MARGIN,
+))
+REPEAT_MS: Final = 500  # of L2 time, between two such answers to one account and market
+REPEATS_MAX: Final = 4_096  # remembered
 
 
 class Refused(Exception):
@@ -67,6 +73,31 @@ class Refused(Exception):
 
 class NoRoom(Exception):
     """The transaction does not fit an empty chunk."""
+
+
+class Repeats:
+    """Remembers unsigned requests that had to wait: nobody can fill the chain with them for nothing."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[int, int, int], tuple[int, Status]] = {}
+
+    def check(self, request: Request, time: int) -> None:
+        """Raise Refused, with the last answer's status, for a repeat that comes too early. ``time``: L2 ms."""
+        if isinstance(request, LiquidateRequest | SettleRequest):
+            last, status = self._last.get((request.kind, request.account, request.market), (-REPEAT_MS, Status.OK))
+            if last <= time < last + REPEAT_MS:
+                raise Refused(status)
+
+    def note(self, request: Request, receipt: Receipt) -> None:
+        """Remember an answer. The oldest are forgotten first."""
+        if not isinstance(request, LiquidateRequest | SettleRequest):
+            return
+        key = (request.kind, request.account, request.market)
+        self._last.pop(key, None)
+        if receipt.status in _WAITING:
+            self._last[key] = (receipt.time, receipt.status)
+            if len(self._last) > REPEATS_MAX:
+                del self._last[next(iter(self._last))]
 
 
 def check_room(request: ActionsRequest, base: int) -> None:

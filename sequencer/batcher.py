@@ -17,6 +17,7 @@ from node.derive.chain import BatchRecord, Chain
 from node.l1.bindings import BATCH_BYTES_MAX, PostBatch
 from node.stf import commitments
 from node.stf.commitments import CHUNKS_PER_BATCH_MAX, BatchHeader, genesis_header, header_hash
+from sequencer.again import boundary
 
 BLOCKS_MAX: Final = 10_000  # looked at for one batch
 
@@ -58,7 +59,10 @@ def plan_batch(
     is_old = max(now_ms, l1_time_ms) - oldest.time >= config.post_ms
     bytes_max, chunks_max = min(config.post_bytes, BATCH_BYTES_MAX), min(config.chunks_max, CHUNKS_PER_BATCH_MAX)
     size = chunks = 0
+    last_allowed = boundary(chain)
     for block in _blocks(chain, first):
+        if plan is not None and first <= last_allowed < block.header.number:
+            return Plan(plan.first, plan.last, plan.size, plan.chunks, True)
         size, chunks = size + block.size, chunks + len(block.chunks)
         fits = size <= bytes_max and chunks <= chunks_max
         if plan is not None and not fits:

@@ -26,7 +26,7 @@ from node.stf.state import account_key, decode_account
 from node.stf.transition import InvalidChunk
 from node.stf.trie import keccak
 from node.stf.types import AMEND, ANCHOR_NOTICE, CANCEL, TRIGGER_FALL, Receipt, Status
-from sequencer.admission import LIST_FITS, NoRoom, Refused, check_room, did_nothing
+from sequencer.admission import LIST_FITS, NoRoom, Refused, Repeats, check_room, did_nothing
 from sequencer.log import CUT, MESSAGE, TX, Record
 from sequencer.orders import OrderIndex
 from sequencer.requests import ActionsRequest, Request, SetKeyRequest, WithdrawRequest
@@ -99,6 +99,7 @@ class Builder:
         self._opened_at = -1  # -1: no block is open
         self._notice_since = 0
         self._busy: set[int] = set()
+        self._repeats = Repeats()
         self.engine.begin_chunk()
 
     # --- what the service calls ---------------------------------------------------------------------------------------
@@ -174,6 +175,7 @@ class Builder:
         else:
             if isinstance(request, WithdrawRequest | SetKeyRequest):
                 self._check_key(request.account, 0, signer)
+            self._repeats.check(request, self.engine.globals.time if self.is_open else self._block_time()[0])
             self._ensure_open()
         data = request.write(self.engine.globals.time)
         signature = request.signature
@@ -198,6 +200,7 @@ class Builder:
             self.engine.retract(mark)
             raise Refused(receipt.status, receipt.action_statuses)
         answer = Answer(receipt, data, self._take(data, receipt))
+        self._repeats.note(request, receipt)
         if isinstance(request, ActionsRequest):
             self.orders.note(request.account, request.actions)
         if self._busy:
@@ -228,9 +231,31 @@ class Builder:
         self._chunks = []
         self._block_bytes = 0
         self._opened_at = -1
+        self.engine.evict()
         if self._sealed is not None:
             self._sealed(sealed)
         return sealed
+
+    def repeat(self, transactions: Iterable[bytes]) -> list[Receipt]:
+        """Execute again, at the same positions, what a reset undid. An Inbox may find no message now.
+
+        Raises Critical if a transaction has no room even in a chunk of its own: it had when it was promised.
+        """
+        receipts = []
+        for data in transactions:
+            if data[:1] == b"\x09":
+                self.seal()
+                self._opened_at = self._clock()
+            try:
+                if data == encoding.INBOX_TX and self.engine.globals.cursor in self._messages:
+                    self._record_message()
+                receipts.append(self._run(data))
+            except InvalidChunk as error:
+                raise Critical(
+                    f"the transaction promised position {self.position} does not fit there any more: {error}; leave "
+                    "the seat and take it anew, since anything else at this position costs the bond") from error
+        self.seal()
+        return receipts
 
     def replay(self, records: Iterable[Record]) -> int:
         """Execute again what the log holds beyond the head block; returns how many transactions.
@@ -365,11 +390,14 @@ class Builder:
 
     def _consume(self) -> None:
         """Consume the next message; it goes into the log first, because L1 may change its mind about it."""
-        number = self.engine.globals.cursor
-        self._record(MESSAGE, number.to_bytes(8, "big") + self._messages[number])
+        self._record_message()
         self._run(encoding.INBOX_TX)
         if self._busy:
             self._continue()
+
+    def _record_message(self) -> None:
+        number = self.engine.globals.cursor
+        self._record(MESSAGE, number.to_bytes(8, "big") + self._messages[number])
 
     def _messages_due(self) -> bool:
         """Whether messages wait that are worth a block: any but anchor notices, or a notice that has waited long."""

@@ -56,7 +56,7 @@ class Core:
         self.journal.prune(self.chain.head.first_position + self.chain.head.tx_count)
         self.committer = Committer(
             self.chain, self.builder, self.journal, signer,
-            epoch=epoch, previous=found.previous, group_ms=group_ms, metrics=metrics)
+            epoch=epoch, previous=found.previous, group_ms=group_ms, clock=clock, metrics=metrics)
         self.ingress = Ingress(self.builder, self.committer, domain, self._why_closed, metrics)
         log.info("chain_opened", block=self.chain.head.number, position=self.builder.position, replayed=replayed)
 

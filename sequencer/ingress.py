@@ -136,7 +136,7 @@ class Ingress:
             answer = self._builder.submit(item.request, item.signer, item.digest)
         except Refused as refused:
             statuses = [status.name for status in refused.statuses]
-            error = fail_status(refused.status, _ADVICE.get(refused.status, "refused"), statuses=statuses)
+            error = fail_status(refused.status, statuses=statuses)
             item.deferred.fail(error)
             return
         except NoRoom as error:
@@ -204,20 +204,3 @@ def submitted(answer: Answer, kept: Kept) -> Submitted:
     return Submitted(
         receipt.position, "0x" + answer.entry.hash.hex(), KIND_NAMES[receipt.kind], STATUS_NAMES[receipt.status],
         statuses, [fill_info(fill) for fill in fills], receipt.time, promise_info(kept))
-
-
-_ADVICE: Final = {
-    Status.BAD_SIGNATURE: "no key recovers from the signature",
-    Status.NO_ACCOUNT: "there is no such account: deposit on L1 to open one",
-    Status.NO_KEY: "the signer is not the key of this account and slot",
-    Status.KEY_EXPIRED: "the key has expired: set it again with the owner's key",
-    Status.EXPIRED: "the signature has expired: sign again with a later expiry",
-    Status.EXPIRY_TOO_FAR: "the expiry is more than two days ahead of L2 time",
-    Status.NONCE_USED: "the nonce was used: choose another, such as the time in ms",
-    Status.NONCE_TOO_OLD: "the nonce is more than 63 below the highest used one",
-    Status.NONCE_TOO_NEW: "the nonce is more than 60 s ahead of L2 time",
-    Status.NO_PUBLISHER: "the signer is not the publisher of this slot",
-    Status.BAD_TIME: "the time is not after the slot's last price, or ahead of L2 time",
-    Status.NOT_LIQUIDATABLE: "the account is above its maintenance margin",
-    Status.NO_POSITION: "the account has no position in this market",
-}

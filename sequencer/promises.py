@@ -55,7 +55,7 @@ class Committer:
 
     def __init__(
         self, chain: Chain, builder: Builder, journal: Log, signer: Signer, *,
-        epoch: int, previous: bytes, group_ms: int, metrics: Metrics | None = None,
+        epoch: int, previous: bytes, group_ms: int, clock: Callable[[], int], metrics: Metrics | None = None,
     ) -> None:
         self._chain = chain
         self._builder = builder
@@ -63,6 +63,7 @@ class Committer:
         self._signer = signer
         self._epoch = epoch
         self._previous = previous
+        self._clock = clock
         self._group_s = group_ms / 1000
         self._metrics = metrics
         self._waiting: dict[int, Waiting] = {}
@@ -105,7 +106,10 @@ class Committer:
             self._rotate(entries[-1].position + 1)
 
     def _promise(self, group: list[Entry]) -> Promise:
-        promise = make_promise(self._epoch, group[0].position, [entry.hash for entry in group], self._previous)
+        # L2 time may stand still while a message waits: the deadline must not have passed when the promise is given
+        time = max(self._clock(), self._builder.engine.globals.time)
+        hashes = [entry.hash for entry in group]
+        promise = make_promise(self._epoch, group[0].position, hashes, time, self._previous)
         self._previous = struct_hash(promise)
         return promise
 
@@ -177,6 +181,7 @@ def shared_info(signed: SignedPromise) -> dict[str, Any]:
         "epoch": promise.epoch,
         "first_position": promise.first_position,
         "count": promise.count,
+        "time": promise.time,
         "previous": "0x" + promise.previous.hex(),
         "root": "0x" + promise.root.hex(),
         "signature": "0x" + signed.signature.hex(),

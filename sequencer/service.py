@@ -1,16 +1,18 @@
 """The sequencer as a service: one nursery around core, L1 feed, anchoring and RPC.
 
 Temporary failures are retried where they happen. A Reset (L1 replaced a message that was consumed) goes back to the
-last batch that L1 still has and starts again. Signed transactions built on it are executed anew, in their order, but
-positions promised since then are void: L1 is the only source of truth. Anything else ends the service. Cancellation is
+last batch that L1 still has and starts again. Everything built on it is executed anew, in the order that was promised
+(again.py); outcomes may differ: L1 is the only source of truth. Anything else ends the service. Cancellation is
 shutdown.
+
+Before the first promise the operator binds its bond to the key that signs them (PromiseCourt).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,14 +23,16 @@ import trio
 from node.config import Config
 from node.derive.chain import Chain
 from node.errors import Critical, Reset, Temporary
-from node.l1 import bindings
+from node.l1 import bindings, courts
 from node.l1.client import L1Client
+from node.l1.courts import PROMISE_COURT
 from node.l1.fees import FeePolicy
 from node.l1.heads import HeadsConfig, HeadTracker
 from node.l1.journal import FileJournal
 from node.l1.keys import Signer
-from node.l1.sender import SenderConfig, TxSender, open_sender
+from node.l1.sender import Intent, SenderConfig, TxSender, open_sender
 from node.metrics import Metrics
+from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
 from node.rpc.methods.reads import Heads as L2Heads
 from node.rpc.methods.reads import Node, Reads
@@ -36,16 +40,16 @@ from node.rpc.server import Registry, serve_metrics, serve_rpc
 from node.rpc.subscriptions import Hub
 from node.stf import encoding
 from node.stf.commitments import header_hash
-from node.stf.types import ACTIONS, ORACLE_PRICE, SET_KEY, WITHDRAW
 from node.storage.kv import KV, open_kv
 from node.transport import Bound
+from node.units import parse_markets
+from sequencer.again import Undone, collect, forget, load, repeat, save
 from sequencer.anchoring import Anchor
-from sequencer.builder import Limits, NoRoom, Refused
+from sequencer.builder import Limits
 from sequencer.catch_up import catch_up
 from sequencer.core import Core, wall_clock_ms
 from sequencer.feed import Feed
 from sequencer.methods import Submissions
-from sequencer.requests import Request, decode_request
 from sequencer.strikes import Strikes
 
 log = structlog.get_logger("sequencer")
@@ -54,8 +58,6 @@ GWEI: Final = 10**9
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 FINAL_PER_LOOK: Final = 256
-AGAIN_MAX: Final = 100_000
-SIGNED_KINDS: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY, ORACLE_PRICE))
 
 
 async def run(
@@ -78,7 +80,7 @@ async def run(
         await catch_up(
             Chain.open(kv, domain), client, bytes.fromhex(config.l1.rollup[2:]), start_block=config.l1.start_block,
             poll_s=config.l1.poll_ms / 1_000)
-        again = Undone()
+        again = load(Chain.open(kv, domain))
         while True:
             service = Service(config, client, kv, domain, params, epoch, metrics, again, villains)
             try:
@@ -88,17 +90,13 @@ async def run(
                 again = await service.go_back()
                 config = service.same_port()
                 task_status = trio.TASK_STATUS_IGNORED
+                # the seat may have been taken in the blocks that L1 replaced
+                params, domain, epoch, holder = await _contract(client, bytes.fromhex(config.l1.rollup[2:]))
+                if not villains:
+                    _need_seat(holder, poster.address, config.l1.rollup)
     finally:
         kv.close()
         client.close()
-
-
-@dataclass(slots=True)
-class Undone:
-    """What a reset undid: signed transactions in their order, and the L2 time that was reached, ms."""
-
-    requests: list[Request] = field(default_factory=list)
-    time: int = 0
 
 
 class Service:
@@ -124,12 +122,13 @@ class Service:
         self.bound: Bound | None = None
         self.heads = L2Heads()
         self._final_batch = 0
+        self._delay_asked = -1  # the L1 block at which the forced delay was read
 
     async def run(self, signer: Signer, poster: Signer, task_status: trio.TaskStatus[Bound]) -> None:
         """Serve until cancelled, or until L1 or the disk ends it."""
         limits = Limits(
             self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max,
-            overdue_ms=int(self.params[4]) * 500)  # half of force_delay_s
+            overdue_ms=await self._overdue_ms())
         core = Core(
             self.kv, self.config.datadir / "log", self.domain, signer, limits,
             epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, clock=self._clock, metrics=self.metrics)
@@ -138,12 +137,14 @@ class Service:
             async with self._sender(poster) as sender, trio.open_nursery() as nursery:
                 anchor = self._anchor(core, sender)
                 await anchor.check_genesis()
+                await self._bind_signer(sender, signer.address, poster.address)
                 anchor.measure()
                 core.closed = anchor.closed
                 core.on_sealed.append(anchor.notify)
                 feed = Feed(core.chain, self.client, self.tracker, self.rollup, lambda: core.builder,
                             start_block=self.config.l1.start_block, confirmations=self.config.l1.confirmations)
                 await feed.start()
+                await self._repeat(feed, core)
                 await nursery.start(core.run)
                 nursery.start_soon(self._follow, feed, core, anchor)
                 nursery.start_soon(anchor.run)
@@ -162,6 +163,18 @@ class Service:
         """L2 time never goes back for traders, through resets either."""
         return max(wall_clock_ms(), self.again.time)
 
+    async def _overdue_ms(self) -> int:
+        """Half of the delay that L1 grants messages now: blocks that hold to it are never refused, nor halve it."""
+        return int(await _view(self.client, self.rollup, "forced_delay_s")) * 500
+
+    async def _follow_delay(self, feed: Feed, core: Core) -> None:
+        """Ask again whenever L1 has a new block."""
+        assert feed.heads is not None, "a poll that succeeds has heads"
+        number = feed.heads.latest.number
+        if number != self._delay_asked:
+            core.builder.limits = replace(core.builder.limits, overdue_ms=await self._overdue_ms())
+            self._delay_asked = number
+
     async def go_back(self) -> Undone:
         """Return to the last batch that L1 has; what was beyond it, to be executed again."""
         assert self.core is not None, "only a service that ran can go back"
@@ -173,8 +186,9 @@ class Service:
                 break
             record = chain.batch(record.number - 1)
         target = 0 if record is None else record.last_block
-        again = Undone(signed_requests(chain, target + 1), chain.head.time)
-        log.warning("chain_rolled_back", from_block=chain.head.number, to_block=target, signed=len(again.requests))
+        again = collect(chain, target, self.again)
+        save(chain, again)
+        log.warning("chain_rolled_back", from_block=chain.head.number, to_block=target, undone=len(again.transactions))
         chain.rollback(target)
         chain.put_fact("sequencer/inbox", bytes(48), sync=True)
         self.core.journal.clear()
@@ -230,8 +244,7 @@ class Service:
             try:
                 await feed.poll()
                 failures, self.problem = 0, ""
-                if self.again.requests and feed.caught_up:
-                    await self._execute_again(core)
+                await self._follow_delay(feed, core)
                 self._measure(feed, core, anchor)
             except Temporary as error:
                 failures += 1
@@ -239,23 +252,29 @@ class Service:
                 log.warning("l1_unreachable", failures=failures, reason=str(error))
             await trio.sleep(min(pause * 2 ** min(failures, 8), RETRY_MAX_S))
 
-    async def _execute_again(self, core: Core) -> None:
-        """Include what a reset undid, as far as it still can be: later orders may have come first."""
-        requests, self.again.requests = self.again.requests, []
-        core.builder.tick()
-        encoding.set_domain(self.domain)
-        included = 0
-        for index, request in enumerate(requests):
-            signature = request.signature
-            signer = encoding.recover_now(request.digest(), *signature) if signature else 0
-            with suppress(Refused, NoRoom):
-                core.builder.submit(request, signer)
-                included += 1
-            if index % 16 == 15:
-                core.committer.wake()
-                await trio.lowlevel.checkpoint()
-        core.committer.wake()
-        log.warning("transactions_repeated", included=included, refused=len(requests) - included)
+    async def _bind_signer(self, sender: TxSender, signer: bytes, poster: bytes) -> None:
+        """Once per key: the poster answers for what the signer promises."""
+        court = bytes(await _view(self.client, self.rollup, "promise_court"))
+        call = courts.encode_call(PROMISE_COURT, "may_sign", poster, signer)
+        if courts.decode_result(PROMISE_COURT, "may_sign", await self.client.call(court, call)):
+            return
+        data = courts.encode_call(PROMISE_COURT, "authorize_signer", signer)
+        await sender.send(Intent(f"authorize-signer-{signer.hex()}", court, data))
+        log.info("promise_key_bound", signer="0x" + signer.hex(), operator="0x" + poster.hex())
+
+    async def _repeat(self, feed: Feed, core: Core) -> None:
+        """After a reset, before anything new: what was promised, in its place, on the messages that L1 has now."""
+        if not self.again.transactions:
+            return
+        feed.caught_up = False
+        while not feed.caught_up:
+            with suppress(Temporary):
+                await feed.poll()
+            await trio.sleep(self.config.l1.poll_ms / 1_000)
+        repeat(self.again, core.builder)
+        await core.committer.commit()
+        forget(core.chain)
+        self.again.transactions = []
 
     def _measure(self, feed: Feed, core: Core, anchor: Anchor) -> None:
         """Heads for readers and metrics."""
@@ -280,8 +299,9 @@ class Service:
         extra = {"sequencer": "0x" + signer.address.hex(), "poster": "0x" + poster.address.hex()}
         node = Node(
             "sequencer", core.chain, core.builder.engine, self.config.l1.rollup, int(self.params[8]), self.heads,
-            extra=lambda: dict(extra))
+            units=parse_markets(self.config.rpc.markets), extra=lambda: dict(extra))
         Reads(node).register(registry)
+        Explain(node).register(registry)
         Eth(node).register(registry)
         Submissions(core.ingress, core.chain).register(registry)
         hub = Hub(self.metrics)
@@ -294,16 +314,6 @@ class Service:
 def _head(chain: Chain) -> dict[str, Any]:
     return {"number": chain.head.number, "hash": "0x" + chain.head_hash.hex(), "time": chain.head.time,
             "transactions": chain.head.tx_count}
-
-
-def signed_requests(chain: Chain, first: int) -> list[Request]:
-    """Requests of the signed transactions from block ``first`` on, at most AGAIN_MAX."""
-    found: list[Request] = []
-    for number in range(first, chain.head.number + 1):
-        for stored in chain.transactions(number):
-            if stored.receipt.kind in SIGNED_KINDS and len(found) < AGAIN_MAX:
-                found.append(decode_request(stored.data, stored.receipt.time))
-    return found
 
 
 def _publish_head(hub: Hub, chain: Chain) -> None:

@@ -174,10 +174,11 @@ def liquidation_may(before: types.Terms, after: types.Terms) -> bool:
 @pure
 @internal
 def improves(before: types.Terms, after: types.Terms, falls: bool) -> bool:
-    """@notice |size| falls, equity stays >= 0 and covers no smaller share of maintenance: E' * M >= E * M'."""
-    if not falls or after.equity < 0:
+    """@notice |size| falls, equity at last marks stays >= 0 and covers no smaller share of maintenance: E' * M >= E * M'."""
+    left: int256 = after.equity + after.haircut
+    if not falls or left < 0:
         return False
-    return after.equity * before.maintenance >= before.equity * after.maintenance
+    return left * before.maintenance >= (before.equity + before.haircut) * after.maintenance
 
 
 @internal

@@ -44,6 +44,7 @@ poll_ms = 200
 [rpc]
 addr = "127.0.0.1"
 port = 9545
+markets = ["0=BTC-USD:0.1:0.0001", "1=ETH-USD:0.01:0.001"]
 
 [sequencer]
 block_ms = 100

@@ -121,7 +121,7 @@ def deploy(
     *, l1_rpc: L1Url = DEFAULT_L1, out: Path = DEFAULT_DEPLOYMENT, publishers: list[str] | None = None,
     token: str = "", markets: Path | None = None, l2_chain_id: int = 412_346, challenge_window_s: int = 86_400,
     force_delay_s: int = 7_200, seat_idle_s: int = 21_600, timelock_s: int = 172_800, bond_delay_s: int = 3_600,
-    json: bool = False,
+    exodus_after_s: int = 604_800, reseat_s: int = 259_200, promise_deadline_s: int = 21_600, json: bool = False,
 ) -> None:
     """Deploy the contracts with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE) as admin, and open the rollup.
 
@@ -150,13 +150,18 @@ def deploy(
         Seconds that pass before a change by the admin takes effect.
     bond_delay_s
         Seconds after leaving the seat before the bond can be released.
+    exodus_after_s
+        Seconds of leaving a message unconsumed after which anyone may freeze the rollup, and everyone leaves.
+    reseat_s
+        Seconds without a sequencer after which anyone may do so too.
+    promise_deadline_s
+        Seconds in which a promised transaction must be posted.
     json
         Print one JSON object: the deployment.
     """
     from node.cli.keys import parse_address
     from node.l1.deploy import deploy as deploy_all
     from node.l1.deployment import DEFAULT_MARKETS, ChainSpec, Plan, Timings, load_markets, to_json
-
     log.configure("warning")
     journal = out.with_suffix(".journal")
     if out.exists():
@@ -165,7 +170,8 @@ def deploy(
         raise UserError("no publishers: give --publishers ADDRESS, at least as many as a market's quorum")
     timings = Timings(
         challenge_window_s=challenge_window_s, force_delay_s=force_delay_s, seat_idle_s=seat_idle_s,
-        timelock_s=timelock_s, bond_delay_s=bond_delay_s)
+        timelock_s=timelock_s, bond_delay_s=bond_delay_s, force_floor_s=max(1, force_delay_s // 8),
+        exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s)
     specs, chain = (DEFAULT_MARKETS, ChainSpec()) if markets is None else load_markets(markets)
     plan = Plan(
         tuple(parse_address(item, "publishers") for item in publishers), timings, specs, l2_chain_id,

@@ -1,18 +1,20 @@
 """What a trader does with orders beyond placing and cancelling them: amend, trigger, switch, early-reduction.
 
-Prices are ticks and sizes lots, as markets define them. All of it is signed with the user's key.
+Prices and sizes are ticks and lots, or with a decimal point dollars and units (node/cli/amounts.py). All of it is
+signed with the user's key.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+from node.cli.amounts import Amount, find_market, show_price, show_size, to_lots, to_ticks
 from node.cli.output import emit
 from node.cli.trade import DEFAULT_RPC, RpcUrl, Whole, _run, _sent, open_trader
 
 
 def amend(
-    client_id: Whole, lots: Whole, *, market: Whole = 0, account: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC,
+    client_id: Whole, lots: Amount, *, market: str = "0", account: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC,
     json: bool = False,
 ) -> None:
     """Make a resting order smaller; it keeps its place in the book. Signed with your key.
@@ -22,23 +24,26 @@ def amend(
     client_id
         The order's name, as `order` printed it and `account` lists it.
     lots
-        What is left to rest.
+        What is left to rest: lots, or with a decimal point units of the underlying.
     market
-        Number of the market.
+        Number or symbol of the market.
     account
         Yours by default: the newest one that the key owns.
     """
     async def command() -> None:
         async with open_trader(rpc, account) as trader:
-            sent = await trader.amend(market, client_id, lots)
-            emit(json, _sent(sent), f"order {client_id} rests with {lots:,} lots, at position {sent.position:,}")
+            info = find_market(await trader.client.markets(), market)
+            left = to_lots(lots, info)
+            sent = await trader.amend(info.market, client_id, left)
+            text = f"order {client_id} rests with {show_size(left, info)}, at position {sent.position:,}"
+            emit(json, _sent(sent), text)
 
     _run(command)
 
 
 def trigger(
-    side: Literal["buy", "sell"], lots: Whole, when: Literal["above", "below"], price: Whole, *, limit: Whole = 0,
-    market: Whole = 0, account: Whole | None = None, client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC,
+    side: Literal["buy", "sell"], lots: Amount, when: Literal["above", "below"], price: Amount, *, limit: Amount = "0",
+    market: str = "0", account: Whole | None = None, client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC,
     json: bool = False,
 ) -> None:
     """Place a stop or take-profit: once the mark is at a price or beyond, trade your position away.
@@ -48,15 +53,15 @@ def trigger(
     Parameters
     ----------
     lots
-        How much of the position, in lots.
+        How much of the position: lots, or with a decimal point units of the underlying.
     when
         Whether the mark must be at the price or above it, or at it or below.
     price
-        Where it fires, in ticks.
+        Where it fires: ticks, or with a decimal point dollars.
     limit
-        The worst price it then trades at, in ticks; 0 for the market's price band.
+        The worst price it then trades at; 0 for the market's price band.
     market
-        Number of the market.
+        Number or symbol of the market.
     account
         Yours by default: the newest one that the key owns.
     client_id
@@ -64,8 +69,11 @@ def trigger(
     """
     async def command() -> None:
         async with open_trader(rpc, account) as trader:
-            sent = await trader.trigger(market, side, when, price, lots=lots, limit=limit, client_id=client_id)
-            text = f"trigger {sent.client_ids[0]} waits for {price:,} or {when}, at position {sent.position:,}"
+            info = find_market(await trader.client.markets(), market)
+            at = to_ticks(price, info)
+            sent = await trader.trigger(
+                info.market, side, when, at, lots=to_lots(lots, info), limit=to_ticks(limit, info), client_id=client_id)
+            text = f"trigger {sent.client_ids[0]} waits for {show_price(at, info)} or {when}, at {sent.position:,}"
             emit(json, _sent(sent), text)
 
     _run(command)

@@ -29,16 +29,8 @@ EXIT_INTERRUPTED: Final = 130
 STOP_WITH_STDIN: Final = "ANCHORLINE_STOP_WITH_STDIN"
 
 
-#: what a trader can do about a refusal, by its status or kind
+#: what to do about a refusal that is no status of the rules, by its kind
 HINTS: Final = {
-    "STALE_PRICE": "the market has no fresh price; its publishers must run (`anchorline keeper`)",
-    "NO_MARKET": "`anchorline status` lists the markets",
-    "MARKET_BUSY": "a long match is going on; try again in the next block",
-    "PRICE_BAND": "the limit is too far from the mark, which `anchorline status` shows",
-    "MIN_NOTIONAL": "the order is too small; order more lots",
-    "INSUFFICIENT_FREE": "`anchorline account` shows what is free",
-    "INSUFFICIENT_MARGIN": "deposit more or order less; `anchorline account` shows the margin",
-    "ORDER_NOT_FOUND": "filled, cancelled, or not yours; `anchorline account` lists open orders",
     "MethodNotFound": "a verifier takes no orders; give the sequencer's --rpc",
 }
 
@@ -75,14 +67,15 @@ def fail(json: bool, error: BaseException) -> int:
 
 def describe(error: BaseException) -> str:
     """An error in words."""
+    from node.rpc.statuses import known_names, sentence
     from node.sdk.errors import AnchorlineError
     from node.transport import RpcError
 
     if isinstance(error, AnchorlineError):
         details = [part for part in (error.kind, error.reason) if part and part not in str(error)]
         said = f"{error} ({', '.join(details)})" if details else str(error)
-        hint = HINTS.get(error.reason) or HINTS.get(error.kind)
-        return f"{said}: {hint}" if hint else said
+        hint = sentence(error.reason) if error.reason in known_names() else HINTS.get(error.kind, "")
+        return f"{said}: {hint}" if hint and hint not in said else said
     if isinstance(error, RpcError):
         data = error.data if isinstance(error.data, dict) else {}
         details = [str(data[name]) for name in ("kind", "reason", "param") if data.get(name)]

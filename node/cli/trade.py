@@ -1,6 +1,7 @@
 """A trader's commands over the SDK: deposit, order, cancel, book, account, withdraw, status.
 
-Prices are ticks and sizes lots, as markets define them; money is given and shown in dollars, and is micro-USD in JSON.
+Prices and sizes are ticks and lots, or with a decimal point dollars and units (node/cli/amounts.py); money is given and
+shown in dollars. JSON has ticks, lots and micro-USD.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
+from node.cli.amounts import Amount, find_market, show_price, show_size, to_lots, to_ticks, units_of
 from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, micro_usd, need_dollars, open_l1
 from node.cli.output import UserError, emit, note, run_async
 
@@ -82,27 +84,30 @@ def _sent(sent: Any) -> dict[str, Any]:
     return msgspec.to_builtins(sent)  # type: ignore[no-any-return]
 
 
-def _fills(sent: Any) -> str:
+def _fills(sent: Any, info: Any) -> str:
     if not sent.fills:
         return ""
     lots = sum(fill.lots for fill in sent.fills)
     worst, best = max(fill.price for fill in sent.fills), min(fill.price for fill in sent.fills)
-    at = f"{best:,}" if best == worst else f"{best:,} to {worst:,}"
-    return f"; {lots:,} lots filled at {at} ticks"
+    at = show_price(best, info) if best == worst else f"{show_price(best, info)} to {show_price(worst, info)}"
+    return f"; {show_size(lots, info)} filled at {at}"
 
 
-def _order_line(row: Any) -> str:
+def _order_line(row: Any, info: Any) -> str:
     """A resting order or trigger."""
+    size = show_size(row.lots, info)
     if row.trigger:
-        limit = f" at {row.limit:,} or better" if row.limit else ""
-        kind, where = "trigger", f"{row.side} {row.lots:,}{limit} once the mark is at {row.price:,} or {row.trigger}"
+        limit = f" at {show_price(row.limit, info)} or better" if row.limit else ""
+        kind = "trigger"
+        where = f"{row.side} {size}{limit} once the mark is at {show_price(row.price, info)} or {row.trigger}"
     else:
-        kind, where = "order", f"{row.side} {row.lots:,} at {row.price:,}" + (" reduce-only" if row.reduce_only else "")
+        kind, where = "order", f"{row.side} {size} at {show_price(row.price, info)}"
+        where += " reduce-only" if row.reduce_only else ""
     return f"  {kind} {row.client_id}: market {row.market}  {where}" + ("" if row.live else "  DEAD")
 
 
 def order(
-    side: Literal["buy", "sell"], lots: Whole, price: Whole | None = None, *, market: Whole = 0,
+    side: Literal["buy", "sell"], lots: Amount, price: Amount | None = None, *, market: str = "0",
     account: Whole | None = None, tif: Literal["GTC", "IOC", "FOK", "POST_ONLY"] = "GTC", reduce_only: bool = False,
     self_trade: Literal["CANCEL_RESTING", "CANCEL_TAKER", "CANCEL_BOTH"] = "CANCEL_RESTING",
     client_id: Whole | None = None, rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
@@ -115,11 +120,11 @@ def order(
     Parameters
     ----------
     lots
-        Size in lots.
+        Size in lots; with a decimal point (0.0100) in units of the underlying.
     price
-        Limit in ticks; none for a market order.
+        Limit in ticks; with a decimal point (60010.0) in dollars; none for a market order.
     market
-        Number of the market; `anchorline status` lists them.
+        Number or symbol of the market; `anchorline status` lists them.
     tif
         Time in force: good till cancelled, immediate or cancel, whole or nothing, or only if it rests in the book.
     reduce_only
@@ -139,14 +144,16 @@ def order(
 
         async with connect(rpc) as client:
             trader = await _trader(client, account)
+            info = find_market(await client.markets(), market)
+            size = to_lots(lots, info)
             if price is None:
                 sent = await trader.market_order(
-                    market, side, lots=lots, client_id=client_id, reduce_only=reduce_only)
+                    info.market, side, lots=size, client_id=client_id, reduce_only=reduce_only)
             else:
                 sent = await trader.place(
-                    market, side, price=price, lots=lots, tif=tif, client_id=client_id, reduce_only=reduce_only,
-                    self_trade=self_trade)
-            filled = _fills(sent) or ("; nothing filled" if tif == "IOC" or price is None else "")
+                    info.market, side, price=to_ticks(price, info), lots=size, tif=tif, client_id=client_id,
+                    reduce_only=reduce_only, self_trade=self_trade)
+            filled = _fills(sent, info) or ("; nothing filled" if tif == "IOC" or price is None else "")
             text = f"order {sent.client_ids[0]} promised at position {sent.position:,}{filled}"
             emit(json, _sent(sent), text)
 
@@ -154,7 +161,7 @@ def order(
 
 
 def cancel(
-    client_id: Whole | None = None, *, market: Whole = 0, all: bool = False, account: Whole | None = None,
+    client_id: Whole | None = None, *, market: str = "0", all: bool = False, account: Whole | None = None,
     rpc: RpcUrl = DEFAULT_RPC, json: bool = False,
 ) -> None:
     """Cancel one order or trigger by its client id, or with --all everything in a market. Signed with your key.
@@ -164,7 +171,7 @@ def cancel(
     client_id
         The order's name, as `order` printed it and `account` lists it.
     market
-        Number of the market.
+        Number or symbol of the market.
     all
         Cancel all of your orders in the market.
     account
@@ -178,20 +185,21 @@ def cancel(
 
         async with connect(rpc) as client:
             trader = await _trader(client, account)
-            sent = await (trader.cancel_all(market) if client_id is None else trader.cancel(market, client_id))
-            what = f"all orders in market {market}" if client_id is None else f"order {client_id}"
+            number = find_market(await client.markets(), market).market
+            sent = await (trader.cancel_all(number) if client_id is None else trader.cancel(number, client_id))
+            what = f"all orders in market {number}" if client_id is None else f"order {client_id}"
             emit(json, _sent(sent), f"{what} cancelled at position {sent.position:,}")
 
     _run(command)
 
 
-def book(market: Whole = 0, *, depth: Whole = 10, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
-    """Show a market's book: price in ticks, lots, orders; asks above, bids below.
+def book(market: str = "0", *, depth: Whole = 10, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
+    """Show a market's book: prices, sizes, orders; asks above, bids below. In dollars where the node knows decimals.
 
     Parameters
     ----------
     market
-        Number of the market.
+        Number or symbol of the market.
     depth
         Levels of each side, at most 500.
     """
@@ -199,14 +207,23 @@ def book(market: Whole = 0, *, depth: Whole = 10, rpc: RpcUrl = DEFAULT_RPC, jso
         from node.sdk import connect
 
         async with connect(rpc) as client:
-            found = await client.book(market, depth)
-        lines = [f"{'ticks':>12} {'lots':>14} {'orders':>6}"]
-        lines += [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in reversed(found.asks)]
-        lines += ["-" * 34 + f" market {market}"]
-        lines += [f"{price:>12,} {lots:>14,} {orders:>6}" for price, lots, orders in found.bids]
-        emit(json, msgspec.to_builtins(found), "\n".join(lines))
+            info = find_market(await client.markets(), market)
+            found = await client.book(info.market, depth)
+        emit(json, msgspec.to_builtins(found), "\n".join(_book_lines(found, info)))
 
     _run(command)
+
+
+def _book_lines(found: Any, info: Any) -> list[str]:
+    units = units_of(info)
+
+    def row(price: int, lots: int, orders: int) -> str:
+        human = "" if units is None else f"{units.price(price):>14} {units.size(lots):>14}  "
+        return f"{human}{price:>12,} {lots:>14,} {orders:>6}"
+
+    head = "" if units is None else f"{'USD':>14} {info.symbol:>14}  "
+    lines = [f"{head}{'ticks':>12} {'lots':>14} {'orders':>6}", *(row(*level) for level in reversed(found.asks))]
+    return [*lines, "-" * len(lines[0]) + f" market {info.market}", *(row(*level) for level in found.bids)]
 
 
 def account(number: Whole | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
@@ -218,15 +235,17 @@ def account(number: Whole | None = None, *, rpc: RpcUrl = DEFAULT_RPC, json: boo
             chosen = number if number is not None else (await _trader(client, None)).account
             row = await client.account(chosen)
             orders = await client.orders(chosen)
+            named = {info.market: info for info in await client.markets()}
         result = msgspec.to_builtins(row) | {"orders": msgspec.to_builtins(orders)}
         lines = [
             f"account {row.account} of {row.owner}",
             f"  collateral {_usd(row.collateral)}  equity {_usd(row.equity)}  free {_usd(row.withdrawable)} USD",
             f"  initial margin {_usd(row.initial)}  maintenance {_usd(row.maintenance)} USD",
         ]
-        lines += [f"  position: market {p.market}  {p.size:+,} lots  unrealized {_usd(p.unrealized)} USD"
+        lines += [f"  position: market {p.market}  {'long' if p.size > 0 else 'short'} "
+                  f"{show_size(abs(p.size), named[p.market])}  unrealized {_usd(p.unrealized)} USD"
                   for p in row.positions if p.size]
-        lines += [_order_line(o) for o in orders]
+        lines += [_order_line(o, named[o.market]) for o in orders]
         emit(json, result, "\n".join(lines))
 
     _run(command)
@@ -250,8 +269,9 @@ def status(*, rpc: RpcUrl = DEFAULT_RPC, json: bool = False) -> None:
         if found.get("roots"):
             lines.append(f"  {found['roots']['agreed']:,} roots agree with L1, {found['roots']['disagreed']:,} do not")
         lines += [
-            f"  market {item.market}: mark {item.mark:,} ticks, a lot is worth {_usd(item.mark * item.tick_value)} USD"
-            + f"; funding {item.prices.funding_bps_8h:+.2f} bp per 8 h"
+            f"  market {item.market}, {item.symbol}: mark {show_price(item.mark, item)}, "
+            f"a lot is worth {_usd(item.mark * item.tick_value)} USD, "
+            f"funding {item.prices.funding_bps_8h:+.2f} bp per 8 h"
             + ("" if item.status == "open" else f"; {item.status.upper()}")
             + ("" if item.fresh else "; STALE, no new orders") for item in markets]
         if found.get("problem"):
@@ -329,8 +349,8 @@ def withdraw(
             recipient = parse_address(to, "to") if to else trader.owner
             before = (await client.status())["withdrawals"]
             sent = await trader.withdraw(micro_usd(amount), recipient)
-            await client.wait_receipt(sent.position)
-            number = await client.find_withdrawal(recipient, micro_usd(amount), before)
+            receipt = await client.wait_receipt(sent.position)
+            number = receipt.withdrawal or await client.find_withdrawal(recipient, micro_usd(amount), before)
             result = _sent(sent) | {"withdrawal": number}
             if not claim:
                 text = f"withdrawal {number} of {amount:,.2f} USD promised; payable on L1 once finalized"

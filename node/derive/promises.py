@@ -7,7 +7,9 @@
     signature          = over keccak(0x1901 ‖ domain ‖ struct hash), 65 bytes r ‖ s ‖ v (v = 0 or 1)
 
 A promise binds order: the transaction with this hash stands at this position. The G leaf proves the position at which
-every chunk starts, so another transaction at a promised position is provable.
+every chunk starts, so another transaction at a promised position is provable (contracts/PromiseCourt.vy). ``time`` is
+when it was given, ms since 1970, never before the L2 time of its transactions: the posting's deadline counts from it,
+and L2 time may be held back while L1's does not wait.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from node.stf import encoding
 from node.stf.commitments import CHUNKS_PER_BATCH_MAX, list_root, list_verify
 from node.stf.trie import keccak
 
-PROMISE_TYPE: Final = "Promise(uint64 epoch,uint64 firstPosition,uint64 count,bytes32 previous,bytes32 root)"
+PROMISE_TYPE: Final = (
+    "Promise(uint64 epoch,uint64 firstPosition,uint64 count,uint64 time,bytes32 previous,bytes32 root)"
+)
 GROUP_MAX: Final = CHUNKS_PER_BATCH_MAX
 _TYPE_HASH: Final = keccak(PROMISE_TYPE.encode())
 
@@ -36,6 +40,7 @@ class Promise:
     epoch: int
     first_position: int
     count: int
+    time: int
     previous: bytes
     root: bytes
 
@@ -79,15 +84,15 @@ def group_paths(leaves: Sequence[bytes]) -> list[list[bytes]]:
     return paths
 
 
-def make_promise(epoch: int, first_position: int, tx_hashes: Sequence[bytes], previous: bytes) -> Promise:
-    """The promise of a group. Raises ValueError for an empty one or one over GROUP_MAX."""
+def make_promise(epoch: int, first_position: int, tx_hashes: Sequence[bytes], time: int, previous: bytes) -> Promise:
+    """The promise of a group, given at ``time`` (ms). Raises ValueError for an empty one or one over GROUP_MAX."""
     root = list_root(group_leaves(first_position, tx_hashes))
-    return Promise(epoch, first_position, len(tx_hashes), previous, root)
+    return Promise(epoch, first_position, len(tx_hashes), time, previous, root)
 
 
 def struct_hash(promise: Promise) -> bytes:
     """EIP-712 struct hash: the next promise's ``previous``."""
-    numbers = (promise.epoch, promise.first_position, promise.count)
+    numbers = (promise.epoch, promise.first_position, promise.count, promise.time)
     words = b"".join([number.to_bytes(32, "big") for number in numbers])
     return keccak(_TYPE_HASH + words + promise.previous + promise.root)
 
@@ -126,12 +131,12 @@ def check_promise(
 
 # --- records ----------------------------------------------------------------------------------------------------------
 
-PROMISE_BYTES: Final = 8 + 8 + 8 + 32 + 32
+PROMISE_BYTES: Final = 4 * 8 + 2 * 32
 
 
 def encode_promise(promise: Promise) -> bytes:
-    """epoch:8 first_position:8 count:8 previous:32 root:32."""
-    numbers = (promise.epoch, promise.first_position, promise.count)
+    """epoch:8 first_position:8 count:8 time:8 previous:32 root:32."""
+    numbers = (promise.epoch, promise.first_position, promise.count, promise.time)
     return b"".join([number.to_bytes(8, "big") for number in numbers]) + promise.previous + promise.root
 
 
@@ -139,5 +144,5 @@ def decode_promise(data: bytes) -> Promise:
     """The inverse of ``encode_promise``. Raises ValueError on another length."""
     if len(data) != PROMISE_BYTES:
         raise ValueError(f"a promise has {PROMISE_BYTES} bytes, not {len(data)}")
-    epoch, first, count = (int.from_bytes(data[at : at + 8], "big") for at in (0, 8, 16))
-    return Promise(epoch, first, count, data[24:56], data[56:])
+    epoch, first, count, time = (int.from_bytes(data[at : at + 8], "big") for at in (0, 8, 16, 24))
+    return Promise(epoch, first, count, time, data[32:64], data[64:])

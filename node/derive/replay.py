@@ -142,6 +142,7 @@ class Replayer:
             assert message is not None, "consumed messages were there when they were consumed"
             consumed[number] = message
         self._chain.commit(sealed, consumed)
+        self.engine.evict()
 
     def _check_header(self, batch: PostedBatch) -> None:
         words = tuple(self.engine_globals())

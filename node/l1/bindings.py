@@ -34,12 +34,15 @@ BATCH_BYTES_MAX: Final = 65_536
 FORCED_PER_BATCH: Final = 64
 
 HEADER: Final = "(uint256,bytes32,uint256,uint256,bytes32,uint256,bytes32,bytes32,uint256[6],uint256,address)"
-PARAMS: Final = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bytes32,uint256[6])"
+PARAMS: Final = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bytes32,uint256[6],uint256)"
+TENURE: Final = "(address,uint256,uint256,uint256,bool)"
+SLASH: Final = "(address,uint256,uint256,uint256,uint256)"
 CONSTRUCTOR: Final = ("address", "address", PARAMS)
 
 # name → (argument types, result types)
 FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "set_verifier": (("address",), ()),
+    "set_courts": (("address", "address"), ()),
     "open": ((), ()),
     "enqueue_admin": (("uint8", "bytes"), ()),
     "propose_admin": (("uint8", "bytes"), ()),
@@ -62,6 +65,11 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "drop": ((HEADER, HEADER, "address"), ()),
     "finalize": ((HEADER,), ()),
     "withdraw": ((HEADER, "uint256", "address", "uint256", "bytes", "bytes32[]"), ()),
+    "freeze": ((), ()),
+    "pay_out": (("address", "uint256"), ()),
+    "slash_promise": (("uint256", "uint256", "address"), ()),
+    "fine_promise": (("uint256",), ()),
+    "pay_victim": (("address", "uint256"), ()),
     "transfer_claim": (("uint256", "address", "uint256", "address"), ()),
     "header_hash": (("uint256",), ("bytes32",)),
     "is_final": ((HEADER,), ("bool",)),
@@ -69,6 +77,10 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "head_position": ((), ("uint256",)),
     "finalized_number": ((), ("uint256",)),
     "verifier": ((), ("address",)),
+    "exodus": ((), ("address",)),
+    "promise_court": ((), ("address",)),
+    "frozen_at": ((), ("uint256",)),
+    "forced_delay_s": ((), ("uint256",)),
     "inbox_count": ((), ("uint256",)),
     "inbox_hash_at": (("uint256",), ("bytes32",)),
     "inbox_time_s": (("uint256",), ("uint256",)),
@@ -76,6 +88,10 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "claim_owner": (("uint256", "address", "uint256"), ("address",)),
     "seat_holder": ((), ("address",)),
     "seat_epoch": ((), ("uint256",)),
+    "vacant_since": ((), ("uint256",)),
+    "tenure": (("uint256",), (TENURE,)),
+    "slash_count": ((), ("uint256",)),
+    "slash_at": (("uint256",), (SLASH,)),
     "bond_of": (("address",), ("(uint256,uint256,uint256)",)),
     "reward_of": (("address",), ("uint256",)),
     "victims_pot": ((), ("uint256",)),
@@ -100,8 +116,10 @@ EVENTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "SeatTaken": (("address", "uint256"), ("uint256",)),
     "SeatLeft": (("address", "uint256"), ()),
     "BondReleased": (("address",), ("uint256",)),
-    "BondSlashed": (("address", "address"), ("uint256",)),
+    "BondSlashed": (("address", "address"), ("uint256", "uint256")),
     "VerifierSet": (("address",), ()),
+    "CourtsSet": (("address", "address"), ()),
+    "Frozen": ((), ("uint256",)),
     "Opened": ((), ()),
     "AdminProposed": (("bytes32",), ("uint256", "uint8", "bytes")),
     "AdminCancelled": (("bytes32",), ()),
@@ -173,6 +191,7 @@ class RollupParams:
     l2_chain_id: int
     genesis_root: bytes
     genesis_globals: tuple[int, int, int, int, int, int]
+    force_floor_s: int
 
     def as_tuple(self) -> tuple[Any, ...]:
         """The constructor's struct."""
@@ -188,6 +207,7 @@ class RollupParams:
             self.l2_chain_id,
             self.genesis_root,
             self.genesis_globals,
+            self.force_floor_s,
         )
 
 

@@ -2,7 +2,8 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-the verifier that names it, markets before what needs them (risk parameters, publishers), `open` last.
+verifier, exodus and promise court, which name it, markets before what needs them (risk parameters, publishers), `open`
+last.
 """
 
 from __future__ import annotations
@@ -58,13 +59,27 @@ class _Run:
         await self._together([partial(self._create_part, name) for name in second])
         await self._together([partial(self._create_part, "FraudRules"), partial(self._create, "Rollup", rollup_args)])
         verifier_args = encode(["address", "address"], [self._created["Rollup"], self._created["FraudRules"]])
-        await self._create("FraudVerifier", verifier_args)
+        await self._together([
+            partial(self._create, "FraudVerifier", verifier_args),
+            *[partial(self._create, name, args) for name, args in self._courts()]])
         markets, later = plan.messages()
         await self._together([
-            partial(self._call, "set_verifier", self._created["FraudVerifier"]), *self._admin("market", markets)])
+            partial(self._call, "set_verifier", self._created["FraudVerifier"]),
+            partial(self._call, "set_courts", self._created["Exodus"], self._created["PromiseCourt"]),
+            *self._admin("market", markets)])
         await self._together(self._admin("setting", later))
         await self._call("open")
         return await self._record(params.genesis_root)
+
+    def _courts(self) -> list[tuple[str, bytes]]:
+        """The contracts that end the rollup and judge promises, with their arguments."""
+        rollup, timings = self._created["Rollup"], self._plan.timings
+        exodus = [rollup, timings.exodus_after_s, timings.reseat_s, timings.register_s]
+        promises = [rollup, timings.promise_deadline_s, timings.claim_s]
+        return [
+            ("Exodus", encode(["address", "uint256", "uint256", "uint256"], exodus)),
+            ("PromiseCourt", encode(["address", "uint256", "uint256"], promises)),
+        ]
 
     def _admin(self, what: str, messages: Sequence[tuple[int, bytes]]) -> list[Callable[[], Any]]:
         return [

@@ -132,6 +132,16 @@ class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force_fee: int = USD
     deposit_min: int = USD
     timelock_s: int = 172_800
+    force_floor_s: int = 900
+    """What the forced delay can fall to."""
+    exodus_after_s: int = 604_800
+    """A message that has waited this long lets anyone freeze the rollup; so does a seat empty for ``reseat_s``."""
+    reseat_s: int = 259_200
+    register_s: int = 1_209_600
+    promise_deadline_s: int = 21_600
+    """From a promise to its posting; then the seat is lost."""
+    claim_s: int = 604_800
+    """For victims of a slash to come forward."""
 
     def params(self, l2_chain_id: int) -> RollupParams:
         """The constructor's struct."""
@@ -141,6 +151,7 @@ class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             seat_idle_s=self.seat_idle_s, force_delay_s=self.force_delay_s, force_fee=self.force_fee,
             deposit_min=self.deposit_min, timelock_s=self.timelock_s, l2_chain_id=l2_chain_id,
             genesis_root=genesis_root(), genesis_globals=(words[0], words[1], words[2], words[3], words[4], words[5]),
+            force_floor_s=self.force_floor_s,
         )
 
 

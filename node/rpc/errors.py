@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Final
 
+from node.rpc.statuses import sentence
 from node.stf.types import Status
 from node.transport import (
     INTERNAL_ERROR,
@@ -177,6 +178,17 @@ _KIND_BY_STATUS: Final[dict[str, ErrorKind]] = {
     "NO_MESSAGE": ErrorKind.OperationRejected,
     "BAD_MESSAGE": ErrorKind.BadTransaction,
     "FORCED_INVALID": ErrorKind.BadTransaction,
+    "REDUCE_ONLY_SIZE": ErrorKind.ReduceOnlyViolated,
+    "FOK_UNFILLED": ErrorKind.OrderNotFillable,
+    "FOK_TOO_DEEP": ErrorKind.OrderTooDeep,
+    "SWITCH_FIRED": ErrorKind.OperationRejected,
+    "TRIGGER_NOT_REACHED": ErrorKind.OperationRejected,
+    "NOTHING_TO_SWEEP": ErrorKind.OperationRejected,
+    "MARKET_EXPIRED": ErrorKind.MarketClosed,
+    "NOT_SETTLING": ErrorKind.OperationRejected,
+    "OUTFLOW_LIMIT": ErrorKind.WithdrawalLimited,
+    "REDUCED_ENOUGH": ErrorKind.NotLiquidatable,
+    "SELF_TRADE": ErrorKind.SelfTrade,
 }
 
 
@@ -185,6 +197,6 @@ def kind_of_status(status: Status) -> ErrorKind:
     return _KIND_BY_STATUS.get(status.name, ErrorKind.OperationRejected)
 
 
-def fail_status(status: Status, message: str, **details: Any) -> RpcError:
-    """The error for a transaction that the rules refuse; `reason` is the status's name."""
-    return fail(kind_of_status(status), message, reason=status.name, **details)
+def fail_status(status: Status, message: str = "", **details: Any) -> RpcError:
+    """The error for a transaction that the rules refuse; `reason` is the status's name, which the message explains."""
+    return fail(kind_of_status(status), message or sentence(status.name), reason=status.name, **details)

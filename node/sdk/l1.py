@@ -79,18 +79,26 @@ class L1Wallet:
     async def deposit(self, amount: int, *, account: int = 0, owner: bytes | None = None) -> int:
         """Credit an account, or open a new one (0) for ``owner`` (default: this key); returns the message's number."""
         await self.approve(amount)
-        receipt = await self.call_rollup("deposit", account, owner or self.address, amount)
-        for log in receipt.logs:
-            if log.address == self._rollup:
-                event = bindings.decode_event(log.topics, log.data)
-                if isinstance(event, bindings.MessageEnqueued):
-                    return event.number
-        raise bindings.BadEncoding("the deposit's receipt shows no message; is the deployment file of this chain?")
+        return self.message_number(await self.call_rollup("deposit", account, owner or self.address, amount))
 
     async def force(self, transaction: bytes) -> L1Receipt:
         """Put a signed L2 transaction (times relative to 0) into the inbox, past the operator, for a fee."""
         await self.approve(ALLOWANCE_MAX // 2)
         return await self.call_rollup("force", transaction)
+
+    def message_number(self, receipt: L1Receipt) -> int:
+        """The number of the inbox message that a transaction has put there."""
+        for log in receipt.logs:
+            if log.address == self._rollup:
+                event = bindings.decode_event(log.topics, log.data)
+                if isinstance(event, bindings.MessageEnqueued):
+                    return event.number
+        raise bindings.BadEncoding("the receipt shows no message; is the deployment file of this chain?")
+
+    async def ask_rollup(self, function: str, *args: Any) -> Any:
+        """Any view of the rollup."""
+        answer = await self._client.call(self._rollup, bindings.encode_call(function, *args))
+        return bindings.decode_result(function, answer)
 
     async def take_seat(self, bond: int) -> L1Receipt:
         """Become the one who may post batches."""

@@ -45,6 +45,8 @@ class Sent(msgspec.Struct):
     bytes: int = 0
     """Size of the transaction on L1; 0 where a cancel or amend left finding the order to the sequencer."""
     client_ids: list[int] = []
+    data: str = ""
+    """The transaction's bytes, hex, where we know them: a claim after a broken promise needs them."""
 
     @property
     def filled(self) -> int:
@@ -208,12 +210,12 @@ class Trader:
     def _checked(self, sent: Sent, data: bytes) -> Sent:
         """Raises BrokenPromise unless what we signed (where we know its bytes) is what was promised."""
         self.client.seen_ms = max(self.client.seen_ms, sent.time)
-        sent.bytes = len(data)
+        sent.bytes, sent.data = len(data), "0x" + data.hex() if data else ""
         tx_hash = bytes.fromhex(sent.hash[2:])
         if data and keccak(data) != tx_hash:
             raise BrokenPromise("the sequencer promised another transaction than the one that was sent")
         if self._sequencer is not None:
-            verify(self.client.network.domain, self._sequencer, sent.position, tx_hash, sent.promise)
+            verify(self.client.network.domain, self._sequencer, sent.position, tx_hash, sent.promise, self._clock())
         return sent
 
 

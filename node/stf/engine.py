@@ -7,6 +7,7 @@ that anchoring and proving need of the chunk: its changes, the keys it touched, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 from node.stf import encoding, state, transition
 from node.stf.params import CHUNK_BYTES_MAX
@@ -15,6 +16,8 @@ from node.stf.transition import InvalidChunk
 from node.stf.types import Receipt
 
 MessageAt = Callable[[int], bytes | None]
+
+ROWS_MAX: Final = 50_000  # decoded rows of a kind that are kept between blocks, about 100 MB of accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,23 @@ class Engine:
             proof=ledger.proof,
             leaves=ledger.leaves,
         )
+
+    def evict(self) -> int:
+        """Forget decoded rows where more than ROWS_MAX of a kind have gathered; returns how many, and begins a chunk.
+
+        To be called between chunks, when the source has every change: rows are decoded anew when they are touched.
+        Markets, boards and the books' indexes stay: the first two are bounded, the last holds what rests.
+        """
+        ledger = self._ledger
+        forgotten = 0
+        rows: dict[Any, Any]
+        for rows in (ledger.accounts, ledger.orders, ledger.withdrawals):
+            if len(rows) > ROWS_MAX:
+                forgotten += len(rows)
+                rows.clear()
+        if forgotten:
+            self.begin_chunk()
+        return forgotten
 
     def execute_chunk(self, chunk: bytes) -> tuple[list[Receipt], ChunkResult]:
         """Execute a whole chunk as posted. Raises InvalidChunk; the engine's state is then of no more use."""

@@ -145,10 +145,14 @@ def liquidation_may(before: Terms, after: Terms) -> bool:
 
 
 def improves(before: Terms, after: Terms, falls: bool) -> bool:
-    """|size| falls, equity stays >= 0 and covers no smaller share of maintenance: E' * M >= E * M'."""
-    if not falls or after.equity < 0:
+    """|size| falls, equity stays >= 0 and covers no smaller share of maintenance: E' * M >= E * M'.
+
+    By equity at last marks: what is only feared of another market must keep nobody from reducing his risk.
+    """
+    left = after.equity + after.haircut
+    if not falls or left < 0:
         return False
-    return after.equity * before.maintenance >= before.equity * after.maintenance
+    return left * before.maintenance >= (before.equity + before.haircut) * after.maintenance
 
 
 def closeout(health: Terms) -> int:

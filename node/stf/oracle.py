@@ -6,13 +6,14 @@
 ``mark_time`` is the publication time of the quorum-th newest slot, so one comparison tells whether a quorum is fresh
 at any later time: a price is fresh while  L2 time - mark_time <= stale_ms.
 
-**Jumps.** A median further than ``jump_limit`` from the index, or from the last volatility sample (so many small
-steps inside one sample count as one), is only a candidate. Until it is believed the mark stays but is not fresh: at a
-price that everybody knows is gone nobody may trade, withdraw or be liquidated. It is believed once medians have stood beyond the limit, on that side, for ``jump_hold``: the index
-then goes to the one of them *nearest* to the old index if the newest is beyond the limit from that too (it becomes
-the next candidate), else to the newest. So a wild print (two cents for a second) moves nothing, not even one that
-comes in the moment of belief, while a real crash is followed within two holds however fast it falls on: a lower price
-does not start the wait again. A median back inside the limit ends it.
+**Jumps.** A median further than ``jump_limit`` from the index, or from the last volatility sample (so many small steps
+inside one sample count as one), is only a candidate. Until it is believed the mark stays but is not fresh: at a price
+that everybody knows is gone nobody may trade, withdraw or be liquidated. It is believed once medians have stood beyond
+the limit, on that side, for ``jump_hold``: the index then goes to the one of them *nearest* to the old index if the
+newest is beyond the limit from that too (it becomes the next candidate), else to the newest. So a wild print (two
+cents for a second) moves nothing, not even one that comes in the moment of belief, while a real crash is followed
+within two holds however fast it falls on: a lower price does not start the wait again. A median back inside the limit
+ends it.
 
 **Basis** b, 2**-16 ticks, is the time-weighted mean of (mid - index), clamped before and after to ``basis_cap`` of
 the index:

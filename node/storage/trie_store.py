@@ -13,7 +13,7 @@ gets back exactly the old nodes. A crash leaves the last committed block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import rlp
@@ -167,12 +167,20 @@ class TrieStore:
 
     def at_block(self, number: int) -> TrieView:
         """The state after a block, readable whatever is committed later. Raises StorageError if that is pruned."""
+        return self.rewind(number)()
+
+    def rewind(self, number: int) -> Callable[[], TrieView]:
+        """What `at_block` does, as of now, to be called later or in another thread: far back it takes long."""
         reader = self._kv.snapshot()
-        base = StoreView(reader)
-        if number == base.head:
-            return base
-        view = MemoryTrie(base=base)
-        view.apply(_undone(reader, base.head, number))
+
+        def view() -> TrieView:
+            base = StoreView(reader)
+            if number == base.head:
+                return base
+            past = MemoryTrie(base=base)
+            past.apply(_undone(reader, base.head, number))
+            return past
+
         return view
 
     def oldest_block(self) -> int | None:

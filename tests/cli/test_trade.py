@@ -54,7 +54,7 @@ async def test_from_deposit_to_payment(tmp_path: Path) -> None:
         assert (await shell.json("risk"))["probability"] == 0.0, "no position, nothing to break"
         assert b"that its cushion breaks within 60.0 s" in (await shell.run("risk", "--within-s", "60")).stdout
         shown = await shell.run("account", str(account))
-        assert b"order 77: market 0  sell 50 at 600,100" in shown.stdout
+        assert b"order 77: market 0  sell 50 lots at 600,100 ticks" in shown.stdout
         await raw.price()
         refused = await shell.run("order", "buy", "1000000", "600000")
         assert refused.returncode == 1 and b"INSUFFICIENT_MARGIN" in refused.stderr

@@ -78,6 +78,8 @@ def test_every_view_decodes(world: World) -> None:
         "claim_owner": (1, world.trader.address, 5),
         "bond_of": (world.operator.address,),
         "reward_of": (world.prover.address,),
+        "tenure": (1,),
+        "slash_at": (0,),
         "proposal_executable_at": (bytes(32),),
     }
     results = {}
@@ -90,6 +92,7 @@ def test_every_view_decodes(world: World) -> None:
     assert results["token"] == bytes.fromhex(world.token.address[2:])
     assert results["seat_holder"] == bytes.fromhex(world.operator.address[2:])
     assert results["bond_of"] == (PARAMS.bond_min, 0, 0)
+    assert results["tenure"][0] == world.operator.address.lower() and results["slash_at"][1:] == (0, 0, 0, 0)
     assert bindings.decode_result("open", b"") is None
 
 

@@ -20,7 +20,7 @@ from node.stf.commitments import (
     list_verify,
 )
 from tests.contracts.tiny_trie import proof_of, root_of
-from tests.contracts.world import World
+from tests.contracts.world import World, set_courts
 from tests.evm import Contract, Evm, reverts
 
 LISTS = Evm().deploy("mocks/ListMock.vy")
@@ -147,6 +147,7 @@ def test_a_lying_mirror_is_refuted_by_one_leaf(world: World) -> None:
     court = world.evm.deploy("mocks/CourtMock.vy")
     rollup = world.evm.deploy("Rollup", world.token, world.admin, world.params)
     rollup.transact("set_verifier", court)
+    set_courts(world.evm, rollup)
     rollup.transact("open", sender=world.admin)
     world.token.transact("approve", rollup, 2**255, sender=world.operator)
     rollup.transact("take_seat", world.params.bond_min, sender=world.operator)

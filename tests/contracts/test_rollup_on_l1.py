@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from eth_abi.abi import encode
 from eth_account import Account
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
@@ -23,7 +24,16 @@ from node.stf.commitments import (
     header_hash,
     pack_position,
 )
-from tests.contracts.world import BOND, PARAMS, USD
+from tests.contracts.world import (
+    BOND,
+    CLAIM_S,
+    EXODUS_AFTER_S,
+    PARAMS,
+    PROMISE_DEADLINE_S,
+    REGISTER_S,
+    RESEAT_S,
+    USD,
+)
 from tests.evm import compiled
 from tests.l1.chains import CHAIN_ID, KINDS, Chain, l1_chain
 
@@ -70,8 +80,6 @@ class Wallet:
 
 
 def _erc20(name: str, kinds: list[str], *args: Any) -> bytes:
-    from eth_abi.abi import encode
-
     return keccak(f"{name}({','.join(kinds)})".encode())[:4] + encode(kinds, args)
 
 
@@ -80,6 +88,11 @@ async def _rollup(chain: Chain, admin: Wallet, operator: Wallet) -> str:
     rollup = await admin.deploy(compiled("Rollup"), bindings.encode_constructor(token, admin.address, PARAMS))
     verifier = await admin.deploy(compiled("mocks/DropCaller.vy"))
     await admin.do(rollup, bindings.encode_call("set_verifier", verifier))
+    times = [rollup, EXODUS_AFTER_S, RESEAT_S, REGISTER_S]
+    exodus = await admin.deploy(compiled("Exodus"), encode(["address", "uint256", "uint256", "uint256"], times))
+    times = [rollup, PROMISE_DEADLINE_S, CLAIM_S]
+    court = await admin.deploy(compiled("PromiseCourt"), encode(["address", "uint256", "uint256"], times))
+    await admin.do(rollup, bindings.encode_call("set_courts", exodus, court))
     await admin.do(rollup, bindings.encode_call("open"))
     await operator.do(token, _erc20("mint", ["address", "uint256"], operator.address, 2 * BOND))
     await operator.do(token, _erc20("approve", ["address", "uint256"], rollup, 2 * BOND))

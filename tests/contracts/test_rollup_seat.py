@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.stf.commitments import MESSAGE_ADMIN, Message, admin_payload, decode_message
-from tests.contracts.world import BOND, PARAMS, USD, World
+from tests.contracts.world import BOND, PARAMS, USD, World, set_courts
 from tests.evm import Actor, reverts
 
 
@@ -74,7 +74,7 @@ def test_a_slash_takes_the_whole_bond_and_at_most_a_fifth_comes_back(world: Worl
     world.post()
     receipt = world.drop(1)
     assert receipt.events("BondSlashed") == [
-        {"holder": world.operator.address.lower(), "prover": world.prover.address.lower(), "amount": BOND}
+        {"holder": world.operator.address.lower(), "prover": world.prover.address.lower(), "amount": BOND, "slash": 0}
     ]
     assert (_bond(world, world.operator), world.rollup.call("seat_holder")) == (0, "0x" + "00" * 20)
     tenth = BOND // 10
@@ -88,6 +88,27 @@ def test_a_slash_takes_the_whole_bond_and_at_most_a_fifth_comes_back(world: Worl
     assert world.held() == world.rollup.call("reserved") == BOND - tenth
     with reverts("NO_BOND"):
         world.do(world.operator, "release_bond")
+
+
+def test_a_slash_names_the_tenure_and_what_it_broke(world: World) -> None:
+    """What the victims' claims are judged by: who, in which tenure, from which position on, since when."""
+    world.post()
+    world.post()
+    posted_at = world.head.posted_at
+    world.drop(2)
+    assert world.rollup.call("slash_count") == 1
+    operator = world.operator.address.lower()
+    assert world.rollup.call("slash_at", 0) == (operator, BOND // 10, 1, posted_at, world.evm.timestamp)
+    taken_at = world.rollup.call("tenure", 1)[1]
+    assert world.rollup.call("tenure", 1) == (operator, taken_at, world.evm.timestamp, 1, True)
+
+
+def test_a_tenure_ends_where_its_head_stands(world: World) -> None:
+    world.post()
+    world.do(world.operator, "leave_seat")
+    tenure = world.rollup.call("tenure", 1)
+    assert tenure[2:] == (world.evm.timestamp, 1, False) and world.rollup.call("vacant_since") == world.evm.timestamp
+    assert world.rollup.call("tenure", 2) == ("0x" + "00" * 20, 0, 0, 0, False)
 
 
 def test_odd_bonds_are_split_to_the_last_unit() -> None:
@@ -218,6 +239,9 @@ def test_setup_messages_go_at_once_and_only_until_opening() -> None:
     with reverts("VERIFIER"):
         rollup.transact("open", sender=world.admin)
     rollup.transact("set_verifier", world.verifier)
+    with reverts("COURTS: call set_courts first"):
+        rollup.transact("open", sender=world.admin)
+    set_courts(world.evm, rollup)
     with reverts("NOT_ADMIN"):
         rollup.transact("open", sender=world.stranger)
     rollup.transact("open", sender=world.admin)

@@ -19,7 +19,7 @@ from node.stf.commitments import (
     decode_message,
     deposit_payload,
 )
-from tests.contracts.world import BOND, PARAMS, USD, World
+from tests.contracts.world import BOND, PARAMS, USD, World, set_courts
 from tests.evm import Actor, Contract, reverts
 
 FEE, LYING, REENTER = 1, 2, 3
@@ -83,6 +83,7 @@ def test_a_token_of_somebody_else_works() -> None:
     token = world.evm.deploy("mocks/IndependentToken.vy", search_paths=[packages])
     rollup = world.evm.deploy("Rollup", token, world.admin, PARAMS)
     rollup.transact("set_verifier", world.verifier)
+    set_courts(world.evm, rollup)
     rollup.transact("open", sender=world.admin)
     token.transact("mint", world.trader, 10 * USD)
     with reverts("erc20: insufficient allowance"):
@@ -238,4 +239,4 @@ def test_bad_parameters_cannot_be_deployed(change: dict[str, object], reason: st
 
 def test_the_parameters_can_be_read_back() -> None:
     values = World().rollup.call("params")
-    assert values == (*PARAMS.as_tuple()[:9], bytes(32), (0,) * 6)
+    assert values == (*PARAMS.as_tuple()[:9], bytes(32), (0,) * 6, PARAMS.force_floor_s)

@@ -6,7 +6,7 @@ computes from the calldata, so every test that posts also compares the twins.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eth_hash.auto import keccak
@@ -32,14 +32,37 @@ PARAMS = RollupParams(
     l2_chain_id=412_346,
     genesis_root=GENESIS_ROOT,
     genesis_globals=(pack_position(Position(GENESIS_TIME_MS, 0, 0, 0)), 11, 22, 33, 44, 55),
+    force_floor_s=150,
 )
+EXODUS_AFTER_S, RESEAT_S, REGISTER_S = 200_000, 50_000, 10_000
+PROMISE_DEADLINE_S, CLAIM_S = 20_000, 30_000
+
+
+@dataclass(frozen=True)
+class CourtTimes:
+    """Constructor arguments of Exodus and PromiseCourt, seconds."""
+
+    exodus_after_s: int = EXODUS_AFTER_S
+    reseat_s: int = RESEAT_S
+    register_s: int = REGISTER_S
+    promise_deadline_s: int = PROMISE_DEADLINE_S
+    claim_s: int = CLAIM_S
+
+
+def set_courts(evm: Evm, rollup: Contract, times: CourtTimes = CourtTimes()) -> tuple[Contract, Contract]:
+    """Deploy Exodus and PromiseCourt for a rollup, and tell it."""
+    exodus = evm.deploy("Exodus", rollup, times.exodus_after_s, times.reseat_s, times.register_s)
+    court = evm.deploy("PromiseCourt", rollup, times.promise_deadline_s, times.claim_s)
+    rollup.transact("set_courts", exodus, court)
+    return exodus, court
 
 
 class World:
     """One L1 with everything deployed and opened. `headers[n]` is batch n, `messages` the inbox, both in Python."""
 
     def __init__(
-        self, *, token: str = "TestUSD", params: RollupParams = PARAMS, seated: bool = True
+        self, *, token: str = "TestUSD", params: RollupParams = PARAMS, seated: bool = True,
+        times: CourtTimes = CourtTimes(),
     ) -> None:
         self.evm = Evm()
         self.params = params
@@ -54,6 +77,7 @@ class World:
         for actor in (self.operator, self.trader, self.prover, self.stranger):
             self.fund(actor)
         self.rollup.transact("set_verifier", self.verifier)
+        self.exodus, self.promise_court = set_courts(self.evm, self.rollup, times)
         self.rollup.transact("open", sender=self.admin)
         if seated:
             self.rollup.transact("take_seat", BOND, sender=self.operator)

@@ -48,7 +48,7 @@ def test_paths_are_the_lists_own(count: int) -> None:
 
 
 def test_every_transaction_of_a_group_checks_and_nothing_else() -> None:
-    promise = make_promise(3, 100, HASHES, bytes(32))
+    promise = make_promise(3, 100, HASHES, 1_700_000_000_000, bytes(32))
     paths = group_paths(group_leaves(100, HASHES))
     good = signed(promise)
     for index, tx_hash in enumerate(HASHES):
@@ -62,6 +62,7 @@ def test_every_transaction_of_a_group_checks_and_nothing_else() -> None:
         (good, 113, HASHES[0], paths[0]),
         (signed(promise, LocalSigner(keccak(b"mallory"))), 100, HASHES[0], paths[0]),
         (SignedPromise(replace(promise, epoch=4), good.signature), 100, HASHES[0], paths[0]),
+        (SignedPromise(replace(promise, time=promise.time + 1), good.signature), 100, HASHES[0], paths[0]),
         (SignedPromise(replace(promise, previous=b"\x01" * 32), good.signature), 100, HASHES[0], paths[0]),
         (SignedPromise(promise, good.signature[:64] + b"\x02"), 100, HASHES[0], paths[0]),
         (SignedPromise(promise, good.signature[:64]), 100, HASHES[0], paths[0]),
@@ -73,7 +74,7 @@ def test_every_transaction_of_a_group_checks_and_nothing_else() -> None:
 
 
 def test_the_digest_is_what_wallets_compute() -> None:
-    promise = make_promise(3, 100, HASHES, b"\x07" * 32)
+    promise = make_promise(3, 100, HASHES, 1_700_000_000_000, b"\x07" * 32)
     message = encode_typed_data(full_message={
         "domain": {"name": "Anchorline", "version": "1", "chainId": CHAIN_ID,
                    "verifyingContract": "0x" + ROLLUP.to_bytes(20, "big").hex()},
@@ -84,10 +85,11 @@ def test_the_digest_is_what_wallets_compute() -> None:
                 {"name": "chainId", "type": "uint256"}, {"name": "verifyingContract", "type": "address"}],
             "Promise": [
                 {"name": "epoch", "type": "uint64"}, {"name": "firstPosition", "type": "uint64"},
-                {"name": "count", "type": "uint64"}, {"name": "previous", "type": "bytes32"},
-                {"name": "root", "type": "bytes32"}],
+                {"name": "count", "type": "uint64"}, {"name": "time", "type": "uint64"},
+                {"name": "previous", "type": "bytes32"}, {"name": "root", "type": "bytes32"}],
         },
-        "message": {"epoch": 3, "firstPosition": 100, "count": 13, "previous": promise.previous, "root": promise.root},
+        "message": {"epoch": 3, "firstPosition": 100, "count": 13, "time": promise.time, "previous": promise.previous,
+                    "root": promise.root},
     })
     assert Account.recover_message(message, signature=signed(promise).signature) == Account.from_key(
         keccak(b"sequencer")).address
@@ -95,9 +97,9 @@ def test_the_digest_is_what_wallets_compute() -> None:
 
 
 def test_promises_are_a_chain_and_records_round_trip() -> None:
-    first = make_promise(1, 0, HASHES, bytes(32))
-    second = make_promise(1, 13, HASHES, struct_hash(first))
+    first = make_promise(1, 0, HASHES, 1_700_000_000_000, bytes(32))
+    second = make_promise(1, 13, HASHES, 1_700_000_000_001, struct_hash(first))
     assert second.previous == struct_hash(first) != struct_hash(second)
     assert decode_promise(encode_promise(second)) == second
-    with pytest.raises(ValueError, match="88 bytes"):
+    with pytest.raises(ValueError, match="96 bytes"):
         decode_promise(encode_promise(second)[:-1])

@@ -12,7 +12,7 @@ from node.stf import encoding, witness
 from node.stf.commitments import BatchHeader, chunk_leaves, genesis_header, header_hash, inbox_hash, list_proof
 from node.stf.engine import Engine, genesis_leaves
 from node.stf.trie import MemoryTrie
-from tests.contracts.world import BOND, PARAMS
+from tests.contracts.world import BOND, PARAMS, set_courts
 from tests.differential.harness import Case, Outcome, deploy_verifier, execute, pack_messages
 from tests.evm import Evm, Receipt
 from tests.stf.world import World, configure_market, private_key
@@ -33,6 +33,7 @@ class RollupWorld(World):
         self.rollup = self.evm.deploy("Rollup", self.token, self.admin, self.params)
         self.verifier = deploy_verifier(self.evm, self.rollup)
         self.rollup.transact("set_verifier", self.verifier)
+        self.exodus, self.promise_court = set_courts(self.evm, self.rollup)
         self.domain = encoding.domain_separator(self.params.l2_chain_id, int(self.rollup.address, 16))
         super().__init__(start=self.evm.timestamp, strict=True)
         self.headers: list[BatchHeader] = [genesis_header(root, self.params.genesis_globals)]

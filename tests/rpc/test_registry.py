@@ -121,7 +121,7 @@ def test_error_codes_of_released_kinds_do_not_move() -> None:
 
 
 def test_every_refusal_of_the_rules_has_a_kind_of_its_own_choice() -> None:
-    successes = {Status.OK, Status.PENDING}
+    successes = {Status.OK, Status.PENDING, Status.BUFFERED, Status.RECOVERED}
     from node.rpc import errors
 
     assert set(errors._KIND_BY_STATUS) == {status.name for status in Status if status not in successes}

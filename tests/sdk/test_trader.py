@@ -146,7 +146,8 @@ async def test_a_promise_by_another_or_for_another_is_refused(tmp_path: Path) ->
         domain, sequencer = client.network.domain, client.network.sequencer
         assert sequencer is not None
         tx_hash = bytes.fromhex(sent.hash[2:])
-        verify(domain, sequencer, sent.position, tx_hash, sent.promise)
+        now = int(sent.promise["time"])
+        verify(domain, sequencer, sent.position, tx_hash, sent.promise, now)
         lies = [
             (domain, bytes(20), sent.position, tx_hash, sent.promise),
             (domain, sequencer, sent.position + 1, tx_hash, sent.promise),
@@ -157,7 +158,9 @@ async def test_a_promise_by_another_or_for_another_is_refused(tmp_path: Path) ->
         ]
         for lie in lies:
             with pytest.raises(BrokenPromise):
-                verify(*lie)
+                verify(*lie, now)
+        with pytest.raises(BrokenPromise, match="its deadline is too late"):
+            verify(domain, sequencer, sent.position, tx_hash, sent.promise, now - 600_001)
         suspicious = Trader(client, signer("bob"), bob.account, sequencer=signer("alice").address)
         with pytest.raises(BrokenPromise, match="not the sequencer"):
             await suspicious.place(0, "buy", price=599_000, lots=10)

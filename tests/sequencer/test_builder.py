@@ -8,11 +8,12 @@ import pytest
 
 from node.derive.chain import Chain, execute_chunk
 from node.stf import state
-from node.stf.types import FOK, Action, Status
+from node.stf.types import FOK, LIQUIDATE, Action, Receipt, Status
 from node.storage.kv import MemoryKV
+from sequencer.admission import REPEAT_MS, REPEATS_MAX, Repeats
 from sequencer.builder import NoRoom, Refused
 from sequencer.log import Record
-from sequencer.requests import LiquidateRequest, OracleRequest, decode_request
+from sequencer.requests import LiquidateRequest, OracleRequest, SettleRequest, decode_request
 from tests.sequencer.world import DOMAIN, Desk, sign_request
 from tests.stf.world import address, buy, cancel, cancel_all, message, private_key, sell
 
@@ -159,6 +160,34 @@ def test_a_refused_liquidation_changes_no_row(account: int, market: int, stale: 
     assert snapshot(desk) == before and desk.builder.engine.mark() == mark
     desk.builder.seal()
     assert replay(desk).head == desk.chain.head
+
+
+def test_requests_that_had_to_wait_cannot_be_repeated_at_once() -> None:
+    """Nobody can fill the chain with a Liquidate that finds no liquidity; other accounts and markets are free."""
+    repeats = Repeats()
+    request = LiquidateRequest(1, 0)
+    repeats.check(request, 10_000)
+    repeats.note(request, Receipt(request.kind, 0, 10_000, Status.NO_LIQUIDITY))
+    for time in (10_000, 10_000 + REPEAT_MS - 1):
+        with pytest.raises(Refused) as refused:
+            repeats.check(request, time)
+        assert refused.value.status == Status.NO_LIQUIDITY
+    repeats.check(request, 10_000 + REPEAT_MS)
+    repeats.check(request, 9_000)  # a reset took time back
+    repeats.check(LiquidateRequest(1, 1), 10_000)
+    repeats.check(LiquidateRequest(2, 0), 10_000)
+    repeats.check(SettleRequest(1, 0), 10_000)
+    repeats.note(request, Receipt(request.kind, 1, 10_500, Status.OK))
+    repeats.check(request, 10_500)
+
+
+def test_what_repeats_are_remembered_is_bounded() -> None:
+    repeats = Repeats()
+    for account in range(REPEATS_MAX + 1):
+        repeats.note(LiquidateRequest(account, 0), Receipt(LIQUIDATE, account, 0, Status.BUFFERED))
+    repeats.check(LiquidateRequest(0, 0), 0)
+    with pytest.raises(Refused):
+        repeats.check(LiquidateRequest(1, 0), 0)
 
 
 def test_refused_prices_change_no_row() -> None:

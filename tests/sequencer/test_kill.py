@@ -113,7 +113,7 @@ def check(core: Any, answer: dict[str, Any]) -> None:
     assert [status.name for status in stored.receipt.action_statuses] == answer["statuses"] or "PENDING" in [
         status.name for status in stored.receipt.action_statuses]
     told = answer["promise"]
-    numbers = [told[name] for name in ("epoch", "first_position", "count")]
+    numbers = [told[name] for name in ("epoch", "first_position", "count", "time")]
     promise = Promise(*numbers, *[bytes.fromhex(told[name][2:]) for name in ("previous", "root")])
     signed = SignedPromise(promise, bytes.fromhex(told["signature"][2:]))
     path = [bytes.fromhex(sibling[2:]) for sibling in told["path"]]

@@ -29,7 +29,7 @@ def write_groups(
                 if rng.random() < 0.2:
                     log.append(MESSAGE, bytes(8) + rng.randbytes(30))
                 log.append(TX, tx)
-            promises.append(make_promise(1, position, [keccak(tx) for tx in txs], previous))
+            promises.append(make_promise(1, position, [keccak(tx) for tx in txs], 1_700_000_000_000, previous))
             previous = struct_hash(promises[-1])
             position += len(txs)
         log.append_group(promises)

@@ -460,8 +460,13 @@ def test_a_feared_loss_takes_nothing_over_and_nobody_is_paid_for_it(world: World
     world.price({0: MARK})
     found = health(world, poor)
     assert found.equity < 0 < found.equity + found.haircut
+    own = world.actions(poor, sell(0, MARK, 10, 5, tif=IOC))
+    assert own.action_statuses == [Status.OK] and size(world, poor, 0) == 990, "he may reduce himself"
+    world.actions(rich, buy(0, MARK, 10, 6))
+    trade_back = world.actions(poor, buy(0, MARK, 10, 7, tif=IOC))
+    assert trade_back.action_statuses == [Status.INSUFFICIENT_MARGIN], "and not add"
     assert liquidate(world, poor, 0) == Status.OK
-    assert size(world, poor, 0) == 750, "reduced, not taken over"
+    assert size(world, poor, 0) == 742, "reduced, not taken over"
     assert insurance(world).cash == 1_000 * USD, "and no penalty, since it meets maintenance at last marks"
     assert equity(world, poor) == 1_000 * USD
     assert liquidate(world, poor, 1) == Status.STALE_PRICE

@@ -100,7 +100,7 @@ class Load:
 def check(world: World, answer: dict[str, Any]) -> None:
     """The sequencer signed this transaction at this position."""
     told = answer["promise"]
-    numbers = [told[name] for name in ("epoch", "first_position", "count")]
+    numbers = [told[name] for name in ("epoch", "first_position", "count", "time")]
     promise = Promise(*numbers, *[bytes.fromhex(told[name][2:]) for name in ("previous", "root")])
     path = [bytes.fromhex(sibling[2:]) for sibling in told["path"]]
     signed = SignedPromise(promise, bytes.fromhex(told["signature"][2:]))

@@ -13,7 +13,17 @@ from node.stf import margin, oracle, quotes, state
 from node.stf.engine import Engine
 from node.stf.params import BOARD_MARKETS, MARKETS_MAX, PRICE_MAX
 from node.stf.state import AccountRow, Ledger, MarketRow
-from node.stf.types import NO_SUCH_MARKET, ORDER_REDUCE_ONLY, SELL, TRIGGER_FALL, TRIGGER_RISE, Board, Order, Terms
+from node.stf.types import (
+    NO_SUCH_MARKET,
+    ORDER_REDUCE_ONLY,
+    SELL,
+    TRIGGER_FALL,
+    TRIGGER_RISE,
+    Board,
+    Order,
+    Position,
+    Terms,
+)
 
 _SEQ_MASK = (1 << 64) - 1
 
@@ -75,6 +85,11 @@ class Reader:
         for position in row.positions:
             total = margin.add(total, margin.terms(position, self.board(position.market)))
         return total
+
+    def terms(self, position: Position, board: Board) -> Terms:
+        """What one position adds to its account's margin."""
+        self._engine.bind()
+        return margin.terms(position, board)
 
     def side(self, market: int, side: int) -> Iterator[tuple[int, int, Order]]:
         """(price, sequence, order) of a side of the book, best first; sides 2 and 3 are triggers."""

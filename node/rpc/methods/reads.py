@@ -17,11 +17,14 @@ from node.rpc.methods.duties import DutiesInfo, find_duties
 from node.rpc.methods.flow import FlowMeter
 from node.rpc.methods.reader import Reader
 from node.rpc.methods.risk import account_risk, prices_info, status_now
+from node.rpc.methods.withdrawals import created_withdrawal
 from node.rpc.server import Registry
+from node.rpc.statuses import notable
 from node.stf import commitments, quotes, state, types, witness
 from node.stf.engine import Engine
 from node.stf.state import AccountRow
 from node.stf.types import BUY, SELL, Board, Fill, Receipt, Status
+from node.units import MarketUnits
 
 Head = Literal["unsafe", "safe", "finalized"]
 Depth = Annotated[int, Meta(ge=1, le=500)]
@@ -57,7 +60,7 @@ class Node:
     rollup: str
     chain_id: int
     heads: Heads = field(default_factory=Heads)
-    symbols: dict[int, str] = field(default_factory=dict)
+    units: dict[int, MarketUnits] = field(default_factory=dict)
     extra: Callable[[], dict[str, Any]] = dict
 
     def head_of(self, block: int) -> Head:
@@ -87,6 +90,7 @@ def receipt_info(node: Node, found: StoredTransaction) -> shapes.ReceiptInfo:
     return shapes.ReceiptInfo(
         found.receipt.position, hex_of(found.hash), *outcome(found.receipt), found.receipt.time, found.block,
         node.head_of(found.block), None if batch is None else batch.number,
+        notable([found.receipt.status, *found.receipt.action_statuses]), created_withdrawal(node.chain, found),
     )
 
 
@@ -236,9 +240,13 @@ class Reads:
     def _market(self, reader: Reader, market: int, board: Board) -> shapes.MarketInfo:
         row = reader.market(market)
         assert row is not None, "a market with a board entry has a leaf"
-        config = row.config
+        config, units = row.config, self._node.units.get(market)
+        human = ("", "", "")
+        if units is not None and units.fits(board.tick_value):
+            human = (f"{units.tick:f}", f"{units.lot:f}", units.price(board.mark))
         return shapes.MarketInfo(
-            market=market, symbol=self._node.symbols.get(market, f"M{market}"),
+            market=market, symbol=f"M{market}" if units is None else units.symbol, tick=human[0],
+            lot=human[1], price=human[2],
             status=MARKET_STATUS[status_now(reader, board, row)],
             tick_value=board.tick_value, mark=board.mark, mark_time=board.mark_time, fresh=reader.is_fresh(board),
             open_interest=row.open_interest, oi_cap=config.oi_cap, min_notional=config.min_notional,
@@ -260,7 +268,7 @@ class Reads:
     # --- history ------------------------------------------------------------------------------------------------------
 
     def receipt(self, id: Count | Hash32) -> shapes.ReceiptInfo:
-        """A transaction's receipt by position or hash, and how settled it is."""
+        """A transaction's receipt by position or hash: statuses in words, how settled it is, what it withdrew."""
         chain = self._node.chain
         position = chain.position_of(bytes_of(id)) if isinstance(id, str) else id
         found = None if position is None else chain.transaction(position)
@@ -344,7 +352,8 @@ def _positions(reader: Reader, row: AccountRow) -> list[shapes.PositionInfo]:
     found: list[shapes.PositionInfo] = []
     for p in row.positions:
         board = reader.board(p.market)
-        unrealized = p.size * board.mark * board.tick_value - p.cost - p.size * (board.funding - p.funding)
+        terms = reader.terms(p, board)
+        unrealized = terms.equity + terms.haircut
         found.append(shapes.PositionInfo(p.market, p.size, p.cost, unrealized, p.buy_lots, p.sell_lots, p.open_orders))
     return found
 

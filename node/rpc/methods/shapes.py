@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from node.rpc.statuses import StatusInfo
+
 
 class HeadInfo(msgspec.Struct):
     number: int
@@ -139,6 +141,11 @@ class MarketInfo(msgspec.Struct):
     pending: bool
     next_seq: int
     prices: PricesInfo
+    tick: str = ""
+    """Dollars a tick and units of the underlying a lot, as decimals; empty where the node was not told."""
+    lot: str = ""
+    price: str = ""
+    """The mark in dollars."""
     flow: FlowInfo = msgspec.field(default_factory=FlowInfo)
 
 
@@ -174,6 +181,10 @@ class ReceiptInfo(msgspec.Struct):
     block: int
     head: str
     batch: int | None
+    notes: list[StatusInfo] = []
+    """Every status of it that is not OK, in words."""
+    withdrawal: int | None = None
+    """What it created to be paid on L1: the id that al_withdrawalProof takes."""
 
 
 class ChunkInfo(msgspec.Struct):

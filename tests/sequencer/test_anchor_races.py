@@ -1,0 +1,173 @@
+"""Postings that L1 takes in awkward moments: between two looks, before its events show, with old messages waiting.
+
+Everything is real but time: an embedded L1 that mines on demand, the Rollup on it, an ``Anchor`` stepped by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.config import BatcherConfig
+from node.derive.chain import Chain
+from node.errors import Temporary
+from node.l1 import bindings
+from node.l1.bindings import MessageEnqueued, encode_post_batch
+from node.l1.client import L1Client
+from node.l1.journal import FileJournal
+from node.l1.sender import TxSender, open_sender
+from node.l1.types import L1Block, L1Log
+from node.storage.kv import MemoryKV
+from sequencer.anchoring import Anchor
+from sequencer.batcher import new_record, plan_batch, post_arguments
+from sequencer.builder import Builder, Limits
+from tests.sequencer.l1_world import OPERATOR, SENDER, TIMINGS, TRADERS, World, deployed
+
+CONFIG = BatcherConfig(post_ms=100, post_bytes=60_000, confirmations=0)
+Hook = Callable[[], Awaitable[None]]
+
+
+class Between:
+    """The L1 client, with something happening on L1 right before a view is answered, once."""
+
+    def __init__(self, client: L1Client, rollup: bytes) -> None:
+        self._client = client
+        self._rollup = rollup
+        self.before: dict[str, Hook] = {}
+        self.hidden_from = -1  # events of this block and later are not shown yet
+
+    async def head(self, tag: str = "latest") -> L1Block:
+        return await self._client.head(tag)
+
+    async def call(self, to: bytes, data: bytes) -> bytes:
+        for name in list(self.before):
+            if data[:4] == bindings.selector(name):
+                await self.before.pop(name)()
+        return await self._client.call(to, data)
+
+    async def logs(self, address: bytes, first: int, last: int, topics: Any = None) -> list[L1Log]:
+        found = await self._client.logs(address, first, last, topics)
+        return [item for item in found if self.hidden_from < 0 or item.block_number < self.hidden_from]
+
+
+class Poster:
+    """A sequencer reduced to its chain and its anchor; ``now`` is its clock, ms."""
+
+    def __init__(self, world: World, sender: TxSender) -> None:
+        self.world = world
+        self.now = 0
+        self.chain = Chain.open(MemoryKV(), world.domain)
+        self.l1 = Between(world.chain.client, world.rollup)
+        self.builder = Builder(self.chain, Limits(overdue_ms=10**12), lambda: self.now, lambda _kind, _content: None)
+        self.anchor = Anchor(
+            self.chain, self.l1, world.rollup, sender, CONFIG,  # type: ignore[arg-type]
+            start_block=0, poll_s=0.01, unanchored_ms_max=10**9, now_ms=lambda: self.now)
+
+    async def read_inbox(self) -> int:
+        """Offer every message that L1 has; returns their number."""
+        head = await self.world.chain.client.head()
+        logs = await self.world.chain.client.logs(
+            self.world.rollup, 0, head.number, [bindings.topic("MessageEnqueued")])
+        for number, item in enumerate(logs):
+            event = bindings.decode_event(item.topics, item.data)
+            assert isinstance(event, MessageEnqueued)
+            self.builder.add_message(number, event.message)
+        return len(logs)
+
+    async def seal_at_l1_time(self) -> int:
+        """Seal a block at L1's present time, with the messages offered; returns its number."""
+        self.now = (await self.world.chain.client.head()).timestamp * 1_000
+        self.builder._ensure_open()
+        sealed = self.builder.seal()
+        assert sealed is not None
+        return sealed.block.header.number
+
+    async def post_behind_the_anchors_back(self) -> None:
+        """What a former life of this sequencer had sent is mined now."""
+        record = self.chain.last_batch()
+        assert record is not None and record.header is None
+        await self.world.send(OPERATOR, [(self.world.rollup, encode_post_batch(post_arguments(self.chain, record)))])
+
+    def plan(self) -> None:
+        """The record of the next batch, durable before anything is sent."""
+        plan = plan_batch(self.chain, CONFIG, now_ms=self.now, l1_time_ms=self.now)
+        assert plan is not None
+        self.chain.put_batch(new_record(self.chain, plan))
+
+
+@asynccontextmanager
+async def posting(folder: Path) -> AsyncIterator[Poster]:
+    """A poster on a deployed Rollup whose first messages are consumed and in one sealed block."""
+    async with deployed(folder) as world:
+        await world.chain.rpc("evm_setIntervalMining", 0)
+        journal = FileJournal(folder / "batcher.journal")
+        try:
+            async with open_sender(world.chain.client, world.chain.signer(OPERATOR), journal, SENDER) as sender:
+                poster = Poster(world, sender)
+                await poster.read_inbox()
+                await poster.seal_at_l1_time()
+                yield poster
+        finally:
+            journal.close()
+
+
+async def test_a_posting_mined_between_two_looks_is_adopted_and_not_sent_again(tmp_path: Path) -> None:
+    async with posting(tmp_path) as poster:
+        poster.plan()
+        poster.l1.before["head_number"] = poster.post_behind_the_anchors_back
+        posted = await poster.anchor.step()
+        assert not posted and not poster.l1.before, "the posting was mined inside the step"
+        head = await poster.world.chain.client.head()
+        assert poster.anchor.head is not None and poster.anchor.head.number < head.number
+        record = poster.chain.last_batch()
+        assert record is not None and record.header is not None and record.l1_block == head.number
+        assert await poster.world.posted() == [1] and poster.anchor.safe_block() == record.last_block
+
+
+async def test_a_posting_whose_event_is_late_is_waited_for(tmp_path: Path) -> None:
+    async with posting(tmp_path) as poster:
+        poster.plan()
+        await poster.post_behind_the_anchors_back()
+        poster.l1.hidden_from = (await poster.world.chain.client.head()).number
+        with pytest.raises(Temporary, match="does not show its event yet"):
+            await poster.anchor.step()
+        record = poster.chain.last_batch()
+        assert record is not None and record.header is None, "nothing is adopted unseen"
+        poster.l1.hidden_from = -1
+        assert not await poster.anchor.step()
+        assert await poster.world.posted() == [1] and poster.anchor.safe_block() == 1
+
+
+async def test_a_batch_that_left_an_old_message_waiting_takes_in_the_block_that_consumes_it(tmp_path: Path) -> None:
+    async with posting(tmp_path) as poster:
+        world = poster.world
+        assert await poster.anchor.step(flush=True)
+        await world.deposit(TRADERS[0], "alice")
+        later = (await world.chain.client.head()).timestamp + TIMINGS.force_delay_s + 10
+        await world.chain.rpc("evm_setNextBlockTimestamp", later)
+        await world.chain.rpc("evm_mine")
+        assert await poster.seal_at_l1_time() == 2  # a feed that lags: the deposit is on L1 and not here
+        for _ in range(2):
+            with pytest.raises(Temporary, match="FORCED_OVERDUE"):
+                await poster.anchor.step(flush=True)
+        record = poster.chain.last_batch()
+        assert record is not None and (record.first_block, record.last_block, record.attempt) == (2, 2, 0)
+        assert await poster.read_inbox() == poster.builder.next_message
+        await world.chain.rpc("evm_mine")
+        assert await poster.seal_at_l1_time() == 3
+        assert poster.builder.cursor == poster.builder.next_message, "block 3 consumes the deposit"
+        with pytest.raises(Temporary, match="FORCED_OVERDUE"):
+            await poster.anchor.step(flush=True)
+        extended = poster.chain.last_batch()
+        assert extended == replace(record, last_block=3, attempt=1)
+        assert await poster.anchor.step(flush=True)
+        last = poster.chain.last_batch()
+        assert last is not None and last.header is not None and (last.number, last.last_block) == (2, 3)
+        assert last.header.inbox_cursor == poster.builder.cursor
+        assert await world.view("inbox_count") == poster.builder.cursor + 1, "the posting's own notice"
+        assert await world.posted() == [1, 2]
