@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-from node.stf import encoding, margin, state
+from node.stf import encoding, finality, margin, oracle, state
 from node.stf.engine import Engine, genesis_leaves
 from node.stf.state import AccountRow, MarketRow
 from node.stf.transition import InvalidChunk
@@ -185,6 +185,10 @@ class Chain:
         assert row is not None, "only markets that exist are asked for"
         return row
 
+    def haircut(self, market: int) -> int:
+        """What a market's positions count less because its price is not fresh, ppm."""
+        return self._read(_haircut, market)
+
     def row(self, account: int) -> AccountRow:
         """An account's decoded row."""
         ledger = self.engine.ledger
@@ -199,3 +203,8 @@ class Chain:
         right = g.deposits - g.withdrawn
         if left != right:
             raise CrashError(f"money is not conserved at L2 time {g.time}: {left} micro-USD instead of {right}")
+
+
+def _haircut(market: int) -> int:
+    board = state.get_board(market)
+    return 0 if oracle.is_fresh(board) else finality.haircut(board)

@@ -5,7 +5,7 @@ Equity here is exact (the same integers as ``margin.health``); maintenance is co
 with a margin of a millionth, so the screen may name an account too many and never one too few. Both claims are checked
 against the rules on samples while a replay runs, and the columns' sums against the totals in ``G``.
 
-    E = collateral + sum(s * (p * t - F + F0) - c - |s| * (L - L0))
+    E = collateral + sum(s * (p * t - F + F0) - c - |s| * (L - L0) - N * haircut)
     M = sum N * min(cap, base + N / impact),   N = |s| * p * t
 """
 
@@ -34,17 +34,19 @@ class Columns:
     funding: Ints
     loss: Ints
     flags: Ints
+    haircuts: list[int]  # of every market, ppm: 0 while its price is fresh
 
     @staticmethod
     def empty(accounts: int, markets: int) -> Columns:
         """For so many accounts."""
         one, table = np.zeros(accounts, dtype=np.int64), np.zeros((accounts, markets), dtype=np.int64)
-        return Columns(one.copy(), table.copy(), table.copy(), table.copy(), table.copy(), one.copy())
+        return Columns(one.copy(), table.copy(), table.copy(), table.copy(), table.copy(), one.copy(), [0] * markets)
 
     def copy(self) -> Columns:
         """Columns of their own."""
-        return Columns(*(column.copy() for column in (
-            self.collateral, self.size, self.cost, self.funding, self.loss, self.flags)))
+        return Columns(
+            self.collateral.copy(), self.size.copy(), self.cost.copy(), self.funding.copy(), self.loss.copy(),
+            self.flags.copy(), list(self.haircuts))
 
     def refresh(self, chain: Chain, accounts: Iterable[int]) -> None:
         """Take over what the rules now know of these accounts."""
@@ -63,7 +65,7 @@ class Columns:
     # --- the screen ---------------------------------------------------------------------------------------------------
 
     def equity(self, boards: list[Board]) -> Ints:
-        """Equity of every account, exact; without the haircut of stale markets."""
+        """Equity of every account, exact."""
         total = self.collateral.copy()
         for market, board in enumerate(boards):
             size = self.size[:, market]
@@ -71,6 +73,7 @@ class Columns:
             total -= self.cost[:, market]
             moved = np.where(size > 0, board.loss_long, board.loss_short) - self.loss[:, market]
             total -= np.abs(size) * moved
+            total += -(np.abs(size) * (board.mark * board.tick_value) * self.haircuts[market]) // PPM
         return total
 
     def maintenance(self, boards: list[Board]) -> Floats:

@@ -155,7 +155,7 @@ class Replay:
                 self._chain.deposit(deposit_message(DONATION + market, 0xD0, amount))
         self.outcome.insurance_start = self.outcome.insurance_low = self._insurance()
         self.outcome.collateral = int(self._base.people.collateral.sum()) * USD
-        self.boards = [self._chain.board(market) for market in range(self._markets)]
+        self._look()
 
     def all_steps(self) -> None:
         """From the first price to the last."""
@@ -243,7 +243,12 @@ class Replay:
             seen = path[:, max(0, step - 1) if slot == PUBLISHERS - 1 else step]
             prices = [max(1, round(int(p) * (1 + e))) for p, e in zip(seen, self._noise[slot, :, step], strict=True)]
             self._chain.publish(slot, PUBLISHER + slot, markets, prices)
+        self._look()
+
+    def _look(self) -> None:
+        markets = range(self._markets)
         self.boards = [self._chain.board(market) for market in markets]
+        self._columns.haircuts = [self._chain.haircut(market) for market in markets]
 
     def _held_back(self, step: int) -> list[bool]:
         """Of every market: whether its mark stands far from the path."""
@@ -300,7 +305,7 @@ class Replay:
 
     def _audit(self) -> None:
         """All money, all sizes, and the screen against the rules on a few accounts."""
-        self.boards = [self._chain.board(market) for market in range(self._markets)]
+        self._look()
         self._chain.conserve()
         self._columns.audit(self._chain)
         count = len(self._columns.collateral)

@@ -129,9 +129,11 @@ class Keeper:
         case.stage = max(case.stage, stage)
         case.slices += 1
         if stage >= Stage.SPENT and case.cut_at == 0:
-            case.cut_at, case.held, case.rest = self._chain.time, held, health.equity - self._value(held)
+            case.cut_at, case.held = self._chain.time, held
+            case.rest = health.equity + health.haircut - self._value(held)
         if stage == Stage.TAKEN:
-            paid = self._chain.health(account).equity - health.equity
+            after = self._chain.health(account)
+            paid = after.equity + after.haircut - health.equity - health.haircut
             shared = self._shared(market, old_long, old_short)
             self._outcome.deficits += paid
             self._outcome.mutualised += shared
@@ -144,7 +146,7 @@ class Keeper:
 
     def _stage(self, account: int, health: Terms) -> Stage:
         """What a Liquidate that changed something was, from the account before and its buffer after."""
-        if health.equity < 0:
+        if health.equity + health.haircut < 0:
             return Stage.TAKEN
         if health.equity >= health.maintenance:
             return Stage.PREDICTIVE
