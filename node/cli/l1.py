@@ -133,7 +133,8 @@ def deploy(
         Deployment file to write; client commands and roles read it (--deployment). The journal of what was sent stays
         beside it, as .journal.
     publishers
-        Addresses of the price publishers, one flag each: slot 0, 1, … of every market; at least a market's quorum (2).
+        Addresses of the price publishers, one flag each: slot 0, 1, … of every market; at least a market's quorum (3).
+        With just so many, one that is silent stops the market: five bear two.
     token
         An ERC-20 with 6 decimals to use as collateral; empty deploys a TestUSD that anyone may mint.
     markets

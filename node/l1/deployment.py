@@ -46,7 +46,8 @@ class MarketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maker_fee: int = 100
     penalty: int = 10_000
     band: int = 50_000
-    quorum: int = 2
+    quorum: int = 3
+    """Publishers that must be fresh. The median of two is their mean, so one liar beside a silent third would own it."""
     near_band: int = 5_000
     z: int = 300
     sigma_floor: int = 50_000

@@ -25,6 +25,7 @@ from sequencer.villains import KINDS
 
 REPO = Path(__file__).resolve().parents[2]
 ROLLUP = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
+THREE_PUBLISHERS = tuple(arg for byte in ("11", "22", "33") for arg in ("--publishers", "0x" + byte * 20))
 
 
 def anchorline(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -106,12 +107,13 @@ def test_devnet_defaults_are_the_file_s() -> None:
     (("watchtower", "--l1.rollup", ROLLUP, "--watchtower.strategy", "defend"), {}, "ANCHORLINE_WATCHTOWER_KEY"),
     (("deploy",), {}, "give --publishers ADDRESS"),
     (("deploy", "--publishers", "0x12"), {}, "'0x12' is no address"),
-    (("deploy", "--publishers", ROLLUP), {}, "a market's quorum is 2"),
+    (("deploy", "--publishers", ROLLUP), {}, "a market's quorum is 3"),
+    (("deploy", *THREE_PUBLISHERS[:4]), {}, "publishers: 2 cannot make a price"),
     (("mint", "nan"), {}, "not a positive number of dollars"),
     (("mint", "1e99"), {}, "not a positive number of dollars"),
     (("mint", "1", "--deployment", "nowhere.json", "--l1.rpc", "ftp://x"), {}, "nowhere.json cannot be read"),
-    (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20), {}, "set ANCHORLINE_KEYSTORE"),
-    (("deploy", "--publishers", ROLLUP, "--publishers", "0x" + "11" * 20, "--l1.rpc", "ftp://x"),
+    (("deploy", *THREE_PUBLISHERS), {}, "set ANCHORLINE_KEYSTORE"),
+    (("deploy", *THREE_PUBLISHERS, "--l1.rpc", "ftp://x"),
      {"ANCHORLINE_KEY": "11" * 32}, "l1.rpc must be an http:// or https:// URL; give --l1.rpc"),
     (("cancel",), {}, "give the client id of one order, or --all"),
     (("mint", "0"), {}, "not a positive number of dollars"),

@@ -9,6 +9,7 @@ from math import sqrt
 
 import pytest
 
+from node.l1.deployment import MarketSpec
 from node.stf import state
 from node.stf.types import BUY, HALTED, OPEN, REDUCE_ONLY, SELL, SETTLING, Status
 from tests.stf.prices import START, Prices
@@ -55,6 +56,26 @@ def test_a_wild_print_that_every_publisher_copies_moves_nothing_either(wild: int
         assert world.status() == REDUCE_ONLY
         assert world.step(1_000, high) == high
         assert world.status() == OPEN
+
+
+def test_as_shipped_a_liar_beside_a_silent_publisher_moves_nothing() -> None:
+    """Two fresh slots have a liar's mean for a median, and no wait outlasts one that keeps lying: three must be fresh."""
+    shipped = MarketSpec(0, "BTC-USD")
+    with prices(quorum=shipped.quorum, stale_ms=shipped.stale_ms, jump_limit=shipped.jump_limit,
+                jump_hold=shipped.jump_hold) as world:
+        world.all(10_000)
+        for _ in range(shipped.stale_ms // 1_000 + 1):  # slot 2 is silent from here on
+            world.at(world.now + 1_000)
+            world.publish(0, 10_000)
+            world.publish(1, 10_000)
+        assert not world.is_fresh()
+        for _ in range(2 * shipped.jump_hold // 1_000):
+            world.at(world.now + 1_000)
+            world.publish(0, 10_000)
+            world.publish(1, 30_000)
+            assert (world.mark, world.is_fresh()) == (10_000, False)
+        world.publish(2, 10_001)
+        assert (world.mark, world.is_fresh()) == (10_001, True)
 
 
 def test_an_even_count_takes_the_mean_of_the_middle_two_rounded_down() -> None:
