@@ -120,7 +120,7 @@ async def open_l1(url: str, journal: Path | None = None) -> AsyncIterator[Any]:
 def deploy(
     *, l1_rpc: L1Url = DEFAULT_L1, out: Path = DEFAULT_DEPLOYMENT, publishers: list[str] | None = None,
     token: str = "", markets: Path | None = None, l2_chain_id: int = 412_346, challenge_window_s: int = 86_400,
-    force_delay_s: int = 7_200, seat_idle_s: int = 21_600, timelock_s: int = 172_800, bond_delay_s: int = 3_600,
+    force_delay_s: int = 7_200, seat_idle_s: int = 21_600, timelock_s: int = 172_800, bond_delay_s: int = 21_600,
     exodus_after_s: int = 604_800, reseat_s: int = 259_200, promise_deadline_s: int = 21_600, json: bool = False,
 ) -> None:
     """Deploy the contracts with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE) as admin, and open the rollup.
@@ -150,7 +150,7 @@ def deploy(
     timelock_s
         Seconds that pass before a change by the admin takes effect.
     bond_delay_s
-        Seconds after leaving the seat before the bond can be released.
+        Seconds after leaving the seat before the bond can be released; not less than promise_deadline_s.
     exodus_after_s
         Seconds of leaving a message unconsumed after which anyone may freeze the rollup, and everyone leaves.
     reseat_s
@@ -173,6 +173,10 @@ def deploy(
         challenge_window_s=challenge_window_s, force_delay_s=force_delay_s, seat_idle_s=seat_idle_s,
         timelock_s=timelock_s, bond_delay_s=bond_delay_s, force_floor_s=max(1, force_delay_s // 8),
         exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s)
+    try:
+        timings.check()
+    except ValueError as error:
+        raise UserError(str(error)) from None
     specs, chain = (DEFAULT_MARKETS, ChainSpec()) if markets is None else load_markets(markets)
     plan = Plan(
         tuple(parse_address(item, "publishers") for item in publishers), timings, specs, l2_chain_id,
