@@ -167,19 +167,13 @@ def deploy(
     journal = out.with_suffix(".journal")
     if out.exists():
         raise UserError(f"{out} exists already: name another file with --out, or remove it and {journal}")
-    if not publishers:
-        raise UserError("no publishers: give --publishers ADDRESS, at least as many as a market's quorum")
-    timings = Timings(
+    timings = _checked(Timings(
         challenge_window_s=challenge_window_s, force_delay_s=force_delay_s, seat_idle_s=seat_idle_s,
         timelock_s=timelock_s, bond_delay_s=bond_delay_s, force_floor_s=max(1, force_delay_s // 8),
-        exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s)
-    try:
-        timings.check()
-    except ValueError as error:
-        raise UserError(str(error)) from None
+        exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s))
     specs, chain = (DEFAULT_MARKETS, ChainSpec()) if markets is None else load_markets(markets)
     plan = Plan(
-        tuple(parse_address(item, "publishers") for item in publishers), timings, specs, l2_chain_id,
+        tuple(parse_address(item, "publishers") for item in publishers or ()), timings, specs, l2_chain_id,
         parse_address(token, "token") if token else b"", chain)
     _check_quorum(plan)
 
@@ -192,6 +186,15 @@ def deploy(
         emit(json, to_json(deployment), text)
 
     run_async(main)
+
+
+def _checked(timings: Any) -> Any:
+    """The timings. Raises UserError if they contradict each other."""
+    try:
+        timings.check()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return timings
 
 
 def _check_quorum(plan: Any) -> None:
