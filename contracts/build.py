@@ -68,11 +68,15 @@ def compile_file(path: Path, search_paths: Sequence[Path] = ()) -> Artifact:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = CompilerData(bundle.load_file(path), bundle, Settings(evm_version=EVM_VERSION))
+            source = bundle.load_file(path)
+            data = CompilerData(source, bundle, Settings(evm_version=EVM_VERSION))
             bytecode, runtime, abi = data.bytecode, data.bytecode_runtime, build_abi_output(data)
     except VyperException as error:
         raise BuildError(f"{_relative(path)} does not compile:\n{error}") from error
-    files = [path, *(Path(f.resolved_path) for f in data.resolved_imports.compiler_inputs if not f.from_builtin)]
+    # hashes of what was compiled, not of what the files hold by now
+    inputs = [source, *(f for f in data.resolved_imports.compiler_inputs if not f.from_builtin)]
+    sources = {_relative(Path(f.resolved_path).resolve()): _digest(f.contents.encode()) for f in inputs}
+    files = [path, *(Path(f.resolved_path) for f in inputs[1:])]
     artifact = Artifact(
         name=path.stem,
         abi=abi + _custom_errors(files),
@@ -83,7 +87,7 @@ def compile_file(path: Path, search_paths: Sequence[Path] = ()) -> Artifact:
         compiler=_compiler_id(),
         settings={"evm_version": EVM_VERSION, "optimize": str(data.settings.optimize),
                   "codegen": "venom" if data.settings.experimental_codegen else "legacy"},
-        sources={_relative(f): _sha256(f) for f in sorted(set(files))},
+        sources=dict(sorted(sources.items())),
     )
     check_sizes(artifact)
     return artifact
@@ -256,8 +260,12 @@ def _relative(path: Path) -> str:
     return Path(os.path.relpath(path, REPO_DIR)).as_posix()
 
 
+def _digest(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
+
+
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _digest(path.read_bytes())
 
 
 def _read(path: Path) -> Artifact | None:
