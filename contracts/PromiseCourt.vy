@@ -165,13 +165,16 @@ used: HashMap[bytes32, bool]
 @deploy
 def __init__(rollup: address, promise_deadline_s: uint256, claim_s: uint256):
     """
-    @param promise_deadline_s L1 time in which a promised transaction must be posted
+    @param promise_deadline_s L1 time in which a promised transaction must be posted; at most the rollup's bond_delay_s
     @param claim_s how long victims of a slash can come forward
     """
     assert promise_deadline_s > 0, "PARAMS: promise_deadline_s is zero"
     assert claim_s > 0, "PARAMS: claim_s is zero"
+    timing: RollupParams = staticcall Rollup(rollup).params()
+    # a bond that can leave before a promise is late answers for nothing
+    assert timing.bond_delay_s >= promise_deadline_s, "PARAMS: bond_delay_s too short"
     ROLLUP = Rollup(rollup)
-    DOMAIN = encoding.domain_separator((staticcall Rollup(rollup).params()).l2_chain_id, convert(rollup, uint256))
+    DOMAIN = encoding.domain_separator(timing.l2_chain_id, convert(rollup, uint256))
     DEADLINE_S = promise_deadline_s
     CLAIM_S = claim_s
 

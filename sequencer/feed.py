@@ -1,7 +1,10 @@
-"""What the sequencer reads from L1: its heads, and the inbox at the configured depth, offered to the builder in order.
+"""What the sequencer reads from L1: its heads, and the inbox, offered to the builder in order.
 
-A message that was consumed and is no longer what L1 says makes every later outcome wrong: that is a ``Reset``. Messages
-that were only offered are replaced silently. Reading resumes at the block that the last message came from.
+A message is read when L1 calls its block safe and ``confirmations`` blocks lie on top: the last block that is read is
+min(latest - confirmations, safe). L1's safe head falls back only when a good part of its validators misbehave; until
+then consumed messages stay. A message that was consumed and is no longer what L1 says makes every later outcome wrong:
+that is a ``Reset``. Messages that were only offered are replaced silently. Reading resumes at the block that the last
+message came from.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Feed:
         self._start_block = start_block
         self._confirmations = confirmations
         self.heads: Heads | None = None
-        self.caught_up = False  # everything at the configured depth was read
+        self.caught_up = False  # everything that is deep enough was read
         self._next = start_block  # L1 block to read next
         self._inbox = Inbox(chain, 0)
         self._missing_since = -1  # L1 block at which consumed messages were first not there
@@ -67,7 +70,7 @@ class Feed:
                 self._rewind(heads.reorg.ancestor.number)
         if self.heads is None:
             return False
-        tip = self.heads.latest.number - self._confirmations
+        tip = min(self.heads.latest.number - self._confirmations, self.heads.safe.number)
         last = min(tip, self._next + RANGE_MAX - 1)
         if last < self._next:
             self.caught_up = True

@@ -42,7 +42,7 @@ EXPIRY_AHEAD_MS: constant(uint256) = 172_800_000  # a signature lives two days a
 # --- the derivatives engine ------------------------------------------------------------------------------------------
 FUNDING_STEP_MAX: constant(uint256) = 3_600_000  # ms of fresh time that one update may accrue
 FUNDING_UNIT: constant(uint256) = 1_887_436_800_000  # 8 hours in ms * 2**16: one tick of basis costs one tick of price in 8 hours
-SETTLE_WINDOW_MS: constant(uint256) = 1_800_000  # a dated future settles at its mark's mean over this time before expiry
+SETTLE_WINDOW_MS: constant(uint256) = 1_800_000  # a dated future settles at its index's mean over this time before expiry
 OUTFLOW_WINDOW_MS: constant(uint256) = 3_600_000  # the outflow limit drains once in this time
 BUFFER_STEP_MS: constant(uint256) = 5_000  # most of the latency buffer that one Liquidate uses up
 PREDICT_SLICE_PPM: constant(uint256) = 50_000  # share of a position that one predictive reduction closes at most

@@ -17,7 +17,7 @@
         A `leaf` is a handle: the number of the transient cell where the leaf's record starts, never 0.
         record: +0 size in words, +1 keccak of the old value (0: was absent), +2 key, +4 .. +43 words
         table:  256 records of 64 cells, then the cells named below.
-        Keys are 16 significant bytes, left-aligned, with the highest bit clear (all kinds of DESIGN's key table are).
+        Keys are 16 significant bytes, left-aligned, with the highest bit clear (all kinds of leaves are, see contracts/README.md).
 """
 
 MAX_LEAVES: constant(uint256) = 255

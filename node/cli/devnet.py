@@ -205,7 +205,7 @@ class Devnet:
         self.cast = actors()
         (self.folder / "network.toml").write_text(self.config)
         l1 = await group.start("l1", "l1", "--port", "0", "--block-time-s", "0", "--genesis-ago-s", "301",
-                               "--log-level", "info")
+                               "--safe-lag-blocks", "1", "--finalized-lag-blocks", "4", "--log-level", "info")
         self.l1_url = str(l1.up["rpc"])
         self._say(f"L1 serves {self.l1_url}")
         self.deployment = await set_up(self.l1_url, self.folder, self.cast, self.challenge_window_s, self._say)

@@ -120,7 +120,7 @@ async def open_l1(url: str, journal: Path | None = None) -> AsyncIterator[Any]:
 def deploy(
     *, l1_rpc: L1Url = DEFAULT_L1, out: Path = DEFAULT_DEPLOYMENT, publishers: list[str] | None = None,
     token: str = "", markets: Path | None = None, l2_chain_id: int = 412_346, challenge_window_s: int = 86_400,
-    force_delay_s: int = 7_200, seat_idle_s: int = 21_600, timelock_s: int = 172_800, bond_delay_s: int = 3_600,
+    force_delay_s: int = 7_200, seat_idle_s: int = 21_600, timelock_s: int = 172_800, bond_delay_s: int = 21_600,
     exodus_after_s: int = 604_800, reseat_s: int = 259_200, promise_deadline_s: int = 21_600, json: bool = False,
 ) -> None:
     """Deploy the contracts with your key (ANCHORLINE_KEY or ANCHORLINE_KEYSTORE) as admin, and open the rollup.
@@ -150,7 +150,7 @@ def deploy(
     timelock_s
         Seconds that pass before a change by the admin takes effect.
     bond_delay_s
-        Seconds after leaving the seat before the bond can be released.
+        Seconds after leaving the seat before the bond can be released; not less than promise_deadline_s.
     exodus_after_s
         Seconds of leaving a message unconsumed after which anyone may freeze the rollup, and everyone leaves.
     reseat_s
@@ -167,15 +167,13 @@ def deploy(
     journal = out.with_suffix(".journal")
     if out.exists():
         raise UserError(f"{out} exists already: name another file with --out, or remove it and {journal}")
-    if not publishers:
-        raise UserError("no publishers: give --publishers ADDRESS, at least as many as a market's quorum")
-    timings = Timings(
+    timings = _checked(Timings(
         challenge_window_s=challenge_window_s, force_delay_s=force_delay_s, seat_idle_s=seat_idle_s,
         timelock_s=timelock_s, bond_delay_s=bond_delay_s, force_floor_s=max(1, force_delay_s // 8),
-        exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s)
+        exodus_after_s=exodus_after_s, reseat_s=reseat_s, promise_deadline_s=promise_deadline_s))
     specs, chain = (DEFAULT_MARKETS, ChainSpec()) if markets is None else load_markets(markets)
     plan = Plan(
-        tuple(parse_address(item, "publishers") for item in publishers), timings, specs, l2_chain_id,
+        tuple(parse_address(item, "publishers") for item in publishers or ()), timings, specs, l2_chain_id,
         parse_address(token, "token") if token else b"", chain)
     _check_quorum(plan)
 
@@ -188,6 +186,15 @@ def deploy(
         emit(json, to_json(deployment), text)
 
     run_async(main)
+
+
+def _checked(timings: Any) -> Any:
+    """The timings. Raises UserError if they contradict each other."""
+    try:
+        timings.check()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return timings
 
 
 def _check_quorum(plan: Any) -> None:

@@ -29,7 +29,7 @@ Progress = Callable[[str], None]
 
 
 async def deploy(client: L1Client, sender: TxSender, plan: Plan, progress: Progress = lambda text: None) -> Deployment:
-    """Deploy ``plan`` with the sender's account as admin. Raises Critical, or what the sender raises."""
+    """Deploy ``plan`` with the sender's account as admin. Raises Critical, ValueError (timings), as the sender."""
     run = _Run(client, sender, plan, progress)
     return await run.all()
 
@@ -47,6 +47,7 @@ class _Run:
     async def all(self) -> Deployment:
         """Every step."""
         plan = self._plan
+        plan.timings.check()
         params = plan.timings.params(plan.l2_chain_id)
         first = [name for name, needs in contracts.RULES_PARTS.items() if not needs]
         if plan.token:

@@ -47,7 +47,7 @@ class MarketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     penalty: int = 10_000
     band: int = 50_000
     quorum: int = 3
-    """Publishers that must be fresh. The median of two is their mean, so one liar beside a silent third would own it."""
+    """Publishers that must be fresh. Of two the median is the mean: a liar beside a silent third would own it."""
     near_band: int = 5_000
     z: int = 300
     sigma_floor: int = 50_000
@@ -127,7 +127,8 @@ class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     challenge_window_s: int = 86_400
     bond_min: int = 100_000 * USD
-    bond_delay_s: int = 3_600
+    bond_delay_s: int = 21_600
+    """After leaving the seat; not shorter than ``promise_deadline_s``, so that a bond outlasts its promises."""
     seat_idle_s: int = 21_600
     force_delay_s: int = 7_200
     force_fee: int = USD
@@ -143,6 +144,13 @@ class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From a promise to its posting; then the seat is lost."""
     claim_s: int = 604_800
     """For victims of a slash to come forward."""
+
+    def check(self) -> None:
+        """Raise ValueError if contracts would refuse these only after others were paid for."""
+        if self.bond_delay_s < self.promise_deadline_s:
+            raise ValueError(
+                f"bond_delay_s is {self.bond_delay_s}, shorter than promise_deadline_s, {self.promise_deadline_s}: the "
+                "bond could leave before a promise is late; raise the one or lower the other")
 
     def params(self, l2_chain_id: int) -> RollupParams:
         """The constructor's struct."""

@@ -37,12 +37,16 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "NONCE_TOO_NEW": ("the nonce is more than 60 s ahead of L2 time", "use the present time in ms; check your clock"),
     # orders
     "NO_MARKET": ("there is no such market", "`anchorline status` or al_markets lists the markets"),
-    "MARKET_HALTED": ("the market is halted: only cancels are taken", "cancel if you want to, and wait"),
+    "MARKET_HALTED": (
+        "the market is halted: it neither trades nor liquidates",
+        "cancelling, amending and depositing still work; wait for the rest"),
     "MARKET_REDUCE_ONLY": (
         "the market only takes orders that make a position smaller",
         "place no more than closes your position, open orders included, or wait"),
     "MARKET_BUSY": ("a large order is still being matched", "send again in the next block"),
-    "STALE_PRICE": ("a price that this needs is too old", _PRICE_REMEDY),
+    "STALE_PRICE": (
+        "a price that this needs is too old, or has jumped and must hold first",
+        "after a jump wait some seconds; else " + _PRICE_REMEDY),
     "BAD_PRICE": ("the price is zero or no price at all", "give a price in ticks above 0"),
     "PRICE_BAND": ("the limit is further from the mark than the market's band", "move the limit towards the mark"),
     "BAD_LOTS": ("the size is zero, or does not make an amended order smaller", "give a size in lots that does"),
@@ -52,8 +56,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "TOO_MANY_ORDERS": ("the account has 256 resting orders", "cancel some, or have dead ones swept"),
     "TOO_MANY_POSITIONS": ("the account already trades in 8 markets", "close a position, or use another account"),
     "INSUFFICIENT_MARGIN": (
-        "equity would not cover initial margin with this order open, or after its fill",
-        "deposit, order less, or cancel other orders; `anchorline account` shows the margin"),
+        "equity would not cover initial margin with this order open, or after its fill; or, settling, it is below zero",
+        "deposit, order less, or cancel other orders; `anchorline account` shows the margin, Liquidate ends a debt"),
     "WOULD_CROSS": ("a post-only order would have taken from the book", "move the limit away from the other side"),
     "ORDER_NOT_FOUND": (
         "no such order rests: it was filled, cancelled, or never rested", "`anchorline account` lists open orders"),
@@ -84,7 +88,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "force a shorter list, with times relative to 0"),
     "BUFFERED": (
         "the account is under maintenance margin and uses up its latency buffer; its risk-increasing orders are gone",
-        "reduce the position or deposit before the buffer is spent: that is always allowed"),
+        "deposit before the buffer is spent, or reduce while prices are fresh and the market trades"),
     "RECOVERED": ("the account meets maintenance margin again and its buffer refills", "nothing to do"),
     "REDUCE_ONLY_SIZE": (
         "reduce-only orders would together exceed the position that they may close",
@@ -98,8 +102,11 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "cancel all orders in each market, then set a later cancel-at time or clear it"),
     "TRIGGER_NOT_REACHED": ("the mark has not reached the best trigger", "wait until it does"),
     "NOTHING_TO_SWEEP": ("the order at the edge of that side is alive, or there is none", "nothing to do"),
-    "MARKET_EXPIRED": ("the dated market's expiry has passed", "trade a later expiry; positions settle at the mark"),
-    "NOT_SETTLING": ("the market is not being settled", "wait for its expiry and the price after it"),
+    "MARKET_EXPIRED": (
+        "the dated market's expiry has passed", "trade a later expiry; positions settle at its final price"),
+    "NOT_SETTLING": (
+        "the market is not being settled yet",
+        "wait for its expiry, the price after it, and a minute more for liquidations"),
     "OUTFLOW_LIMIT": (
         "withdrawals of all accounts have reached the limit of this hour",
         "withdraw less, or again later: the limit frees up steadily"),

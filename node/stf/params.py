@@ -42,7 +42,7 @@ EXPIRY_AHEAD_MS: Final = 172_800_000  # a signature lives two days at most: long
 # --- the derivatives engine ------------------------------------------------------------------------------------------
 FUNDING_STEP_MAX: Final = 3_600_000  # ms of fresh time that one update may accrue
 FUNDING_UNIT: Final = 1_887_436_800_000  # 8 hours in ms * 2**16: one tick of basis costs one tick of price in 8 hours
-SETTLE_WINDOW_MS: Final = 1_800_000  # a dated future settles at its mark's mean over this time before expiry
+SETTLE_WINDOW_MS: Final = 1_800_000  # a dated future settles at its index's mean over this time before expiry
 OUTFLOW_WINDOW_MS: Final = 3_600_000  # the outflow limit drains once in this time
 BUFFER_STEP_MS: Final = 5_000  # most of the latency buffer that one Liquidate uses up
 PREDICT_SLICE_PPM: Final = 50_000  # share of a position that one predictive reduction closes at most

@@ -12,7 +12,7 @@ from tests.sequencer.test_service import anchor_all, sequencing
 
 USD = 10**6
 SHORT = Timings(
-    challenge_window_s=6, bond_min=BOND, bond_delay_s=3, seat_idle_s=60, force_delay_s=50, timelock_s=100,
+    challenge_window_s=6, bond_min=BOND, seat_idle_s=60, force_delay_s=50, timelock_s=100,
     force_floor_s=10, exodus_after_s=200, reseat_s=3, register_s=12)
 
 

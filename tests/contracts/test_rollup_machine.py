@@ -25,7 +25,7 @@ from tests.contracts.tiny_trie import proof_of, withdrawal_key
 from tests.contracts.world import BOND, PARAMS, USD, CourtTimes, World
 from tests.evm import Actor, reverts
 
-SHORT = replace(PARAMS, challenge_window_s=100, bond_delay_s=50, force_delay_s=40, seat_idle_s=300, timelock_s=200,
+SHORT = replace(PARAMS, challenge_window_s=100, bond_delay_s=200, force_delay_s=40, seat_idle_s=300, timelock_s=200,
                 force_floor_s=10)
 TIMES = CourtTimes(exodus_after_s=450, reseat_s=400, register_s=120, promise_deadline_s=200, claim_s=150)
 BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"

@@ -237,6 +237,13 @@ def test_bad_parameters_cannot_be_deployed(change: dict[str, object], reason: st
             world.evm.deploy("Rollup", token, admin, PARAMS)
 
 
+def test_no_promise_outlasts_the_bond() -> None:
+    world = World()
+    world.evm.deploy("PromiseCourt", world.rollup, PARAMS.bond_delay_s, 1)
+    with reverts("PARAMS: bond_delay_s too short"):
+        world.evm.deploy("PromiseCourt", world.rollup, PARAMS.bond_delay_s + 1, 1)
+
+
 def test_the_parameters_can_be_read_back() -> None:
     values = World().rollup.call("params")
     assert values == (*PARAMS.as_tuple()[:9], bytes(32), (0,) * 6, PARAMS.force_floor_s)

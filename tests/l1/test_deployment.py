@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node.errors import Critical
-from node.l1.deployment import DEFAULT_MARKETS, ChainSpec, Plan, load_markets
+from node.l1.deployment import DEFAULT_MARKETS, ChainSpec, Plan, Timings, load_markets
 from node.stf import state
 from node.stf.types import ADMIN, Status
 from tests.stf.world import World
@@ -24,6 +24,13 @@ def test_a_bad_key_is_named(tmp_path: Path, text: str, key: str) -> None:
     (tmp_path / "markets.toml").write_text(text)
     with pytest.raises(Critical, match=key):
         load_markets(tmp_path / "markets.toml")
+
+
+def test_a_bond_outlasts_its_promises() -> None:
+    Timings().check()
+    Timings(bond_delay_s=10, promise_deadline_s=10).check()
+    with pytest.raises(ValueError, match="bond_delay_s is 9, shorter than promise_deadline_s, 10"):
+        Timings(bond_delay_s=9, promise_deadline_s=10).check()
 
 
 def test_the_rules_take_every_message_of_a_plan() -> None:

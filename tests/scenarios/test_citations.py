@@ -19,6 +19,18 @@ def stories() -> list[Story]:
     return [read_story(path) for path in sorted(HERE.glob("S*.md"))]
 
 
+#: what the README of the rules rests on: outage, wick, takeover, shared loss, late anchors, expiry, ladder, orders
+FOUNDATIONS = {
+    "S2.2", "S2.4", "S3.1", "S3.3", "S3.4", "S3.5", "S4.1", "S4.2", "S4.4", "S5.2", "S6.1", "S9.2", "S9.3", "S9.4",
+    "S9.5", "S9.6", "S10.2", "S10.3", "S10.4", "S11.1", "S11.4", "S12.2", "S12.3", "S15.3", "S16.3",
+}
+
+
+def test_the_rules_cite_what_they_rest_on() -> None:
+    cited = set(re.findall(r"\bS\d+\.\d+\b", (REPO_DIR / "node" / "stf" / "README.md").read_text()))
+    assert cited >= FOUNDATIONS, f"node/stf/README.md no longer cites {sorted(FOUNDATIONS - cited)}"
+
+
 def test_cited_criteria_exist() -> None:
     numbers = {criterion.number for story in stories() for criterion in story.criteria}
     documents = [REPO_DIR / "README.md", *(f for folder in FOLDERS for f in (REPO_DIR / folder).rglob("*.md"))]

@@ -31,7 +31,7 @@ from tests.stf.world import address, private_key, sign
 
 BOND = 1_000 * USD
 TIMINGS = Timings(
-    challenge_window_s=5, bond_min=BOND, bond_delay_s=10, seat_idle_s=100_000, force_delay_s=50_000, timelock_s=60_000)
+    challenge_window_s=5, bond_min=BOND, seat_idle_s=100_000, force_delay_s=50_000, timelock_s=60_000)
 SENDER = SenderConfig(confirmations=0, poll_s=0.02)
 OPERATOR, TRADERS = 1, (2, 3)
 
@@ -158,8 +158,8 @@ class LateClock:
 
 @asynccontextmanager
 async def embedded(clock: LateClock) -> AsyncIterator[Chain]:
-    """The embedded L1, mining on arrival."""
-    config = DevchainConfig(port=0, genesis_time_s=int(clock()))
+    """The embedded L1, mining on arrival; its newest block is safe, so a reorganisation can take what is consumed."""
+    config = DevchainConfig(port=0, safe_lag_blocks=0, genesis_time_s=int(clock()))
     async with trio.open_nursery() as nursery:
         bound = await nursery.start(partial(run, config, clock=clock))
         client = L1Client(bound.http_url)

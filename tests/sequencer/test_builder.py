@@ -10,10 +10,10 @@ from node.derive.chain import Chain, execute_chunk
 from node.stf import state
 from node.stf.types import FOK, LIQUIDATE, Action, Receipt, Status
 from node.storage.kv import MemoryKV
-from sequencer.admission import REPEAT_MS, REPEATS_MAX, Repeats
+from sequencer.admission import REPEAT_MS, REPEATS_MAX, Repeats, check_room
 from sequencer.builder import NoRoom, Refused
 from sequencer.log import Record
-from sequencer.requests import LiquidateRequest, OracleRequest, SettleRequest, decode_request
+from sequencer.requests import ActionsRequest, LiquidateRequest, OracleRequest, SettleRequest, decode_request
 from tests.sequencer.world import DOMAIN, Desk, sign_request
 from tests.stf.world import address, buy, cancel, cancel_all, message, private_key, sell
 
@@ -281,6 +281,18 @@ def test_a_list_that_fits_no_chunk_is_refused_and_cuts_nothing() -> None:
         desk.act(1, *wide)
     assert desk.builder.engine.mark() == open_before
     assert desk.act(1, *[buy(0, 599_000, 10, n) for n in range(20)]).receipt.action_statuses == [Status.OK] * 20
+
+
+@pytest.mark.parametrize(("markets", "orders"), [(2, 14), (3, 11), (4, 8), (5, 5)])
+def test_a_list_over_several_markets_is_as_long_as_the_rules_readme_says(markets: int, orders: int) -> None:
+    desk = Desk().start()
+
+    def listed(count: int) -> ActionsRequest:
+        return desk.request(1, *[buy(n * markets // count, 600_000, 10, n + 1) for n in range(count)])
+
+    check_room(listed(orders), desk.now)
+    with pytest.raises(NoRoom, match="split it"):
+        check_room(listed(orders + 1), desk.now)
 
 
 def test_raw_bytes_are_the_same_requests() -> None:

@@ -14,14 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from node.stf import encoding
 from node.stf.params import REST_FEE
 from node.stf.state import book_key
-from node.stf.types import ADMIN, BUY, FOK, GTC, IOC, POST_ONLY, SELL, Receipt, Status
+from node.stf.types import ADMIN, BUY, FOK, FORCED, GTC, IOC, POST_ONLY, SELL, Action, Receipt, Status
 from tests.conftest import PROFILE
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import shared_court
 from tests.stf import messages
 from tests.stf.orders import amend, cancel_at, options, place_of, trigger
 from tests.stf.resting import check_resting, opens, worst_initial
-from tests.stf.world import address, cancel, cancel_all, configure_market, limit, private_key
+from tests.stf.world import address, cancel, cancel_all, configure_market, limit, private_key, sign
 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
 ACCOUNTS = st.integers(1, len(NAMES))
@@ -73,14 +73,19 @@ class Venue(RuleBasedStateMachine):
         """Send actions, and the Continues that they ask for."""
         sizes = dict(self.model.sizes)
         before = {a: worst_initial(self.world, a) for a in range(1, self.world.engine.globals.next_account)}
-        receipts = [self.world.actions(account, *listed)]  # type: ignore[arg-type]
-        for market in self.mark:
-            while self.world.engine.ledger.markets[market].pending.lots:  # type: ignore[union-attr]
-                receipts.append(self.world.run(encoding.write_continue(market)))
+        receipts = [self.world.actions(account, *listed), *self.go_on()]  # type: ignore[arg-type]
         for a, (equity, asked) in before.items():
             if equity >= asked:
                 self.stays_covered(a, sizes, receipts, len(listed))
         return receipts[0]
+
+    def go_on(self) -> list[Receipt]:
+        """The Continues that pending orders ask for."""
+        receipts = []
+        for market in self.mark:
+            while self.world.engine.ledger.markets[market].pending.lots:  # type: ignore[union-attr]
+                receipts.append(self.world.run(encoding.write_continue(market)))
+        return receipts
 
     def stays_covered(self, account: int, sizes: dict[tuple[int, int], int], receipts: list[Receipt], n: int) -> None:
         """An account whose equity covers its worst fills still does after orders, but for fees.
@@ -135,10 +140,10 @@ class Venue(RuleBasedStateMachine):
 
     @rule(
         market=MARKETS, moves=st.lists(st.sampled_from((-60, -30, -30, -10, 10, 30, 30, 60)), min_size=1, max_size=6),
-        quotes=st.booleans(),
+        quotes=st.booleans(), forced=st.sampled_from((False, False, True)),
     )
-    def slide(self, market: int, moves: list[int], quotes: bool) -> None:
-        """The price runs, somebody may quote near it, and keepers ask for everybody after each move."""
+    def slide(self, market: int, moves: list[int], quotes: bool, forced: bool) -> None:
+        """The price runs, somebody may quote near it, and keepers ask for everybody after each move, or L1 does."""
         for move in moves:
             self.mark[market] += self.mark[market] * move // 1000
             self.world.block(1_100)
@@ -149,7 +154,8 @@ class Venue(RuleBasedStateMachine):
                     away = price * (account - 2) // 2_000
                     self.act(account, limit(market, side, price + (away if side else -away), lots, 3))
             for account in range(len(NAMES) + 1):
-                self.world.run(encoding.write_liquidate(account, market))
+                transaction = encoding.write_liquidate(account, market)
+                (self.force if forced else self.world.run)(transaction)
 
     @rule()
     def calm(self) -> None:
@@ -229,6 +235,73 @@ class Venue(RuleBasedStateMachine):
     @rule(account=ACCOUNTS, amount=st.integers(1, 10**9))
     def withdraw(self, account: int, amount: int) -> None:
         self.world.withdraw(account, amount)
+
+    @rule(
+        account=ACCOUNTS, slot=st.integers(0, 5), named=st.sampled_from((1, 1, 0)),
+        ahead=st.sampled_from((None, None, 20_000, -1)), market=MARKETS, side=SIDES,
+    )
+    def set_key(self, account: int, slot: int, named: int, ahead: int | None, market: int, side: int) -> None:
+        """A trading key, and an order by it."""
+        world = self.world
+        key = private_key(f"trading {account} {slot}")
+        expiry = 0 if ahead is None else world.time + ahead
+        collateral = world.engine.globals.accounts_total
+        receipt = world.set_key(account, slot, named * address(key), expiry)
+        assert world.engine.globals.accounts_total == collateral, "keys cost nothing"
+        if receipt.status == Status.OK and slot:
+            listed = (limit(market, side, self.price_at(market, 0), 7, 4, tif=IOC),)
+            world.nonces[(account, slot)] = max(world.nonces.get((account, slot), 0), world.time)
+            status = world.run(world.sign_actions(account, listed, key=key, slot=slot)).status
+            self.go_on()
+            assert (status == Status.OK) == (named == 1 and ahead != -1), Status(status).name
+
+    # --- through L1 ---------------------------------------------------------------------------------------------------
+
+    def force(self, transaction: bytes) -> Receipt:
+        """Deliver a transaction by the inbox. It is well-formed and fits, so it is judged as any other."""
+        receipt = self.world.deliver(FORCED, transaction)
+        assert receipt.status != Status.FORCED_INVALID
+        self.go_on()
+        return receipt
+
+    @rule(account=ACCOUNTS, market=MARKETS, side=SIDES, offset=OFFSETS, lots=LOTS, closes=st.booleans())
+    def forced_actions(self, account: int, market: int, side: int, offset: int, lots: int, closes: bool) -> None:
+        """An order, with a cancel of everything before it; or one that closes."""
+        listed: tuple[Action, ...] = (
+            cancel_all(market), limit(market, side, self.price_at(market, offset), lots, 2),
+        )
+        size = self.model.sizes[(account, market)]
+        if closes and size:
+            side = SELL if size > 0 else BUY
+            closing = limit(market, side, self.price_at(market, -20 if side == SELL else 20), abs(size), 1, tif=IOC)
+            closing.reduce_only = 1
+            listed = (closing,)
+        self.force(self.world.sign_actions(account, listed, base=0))
+
+    @rule(account=ACCOUNTS, amount=st.integers(1, 10**9))
+    def forced_withdraw(self, account: int, amount: int) -> None:
+        world = self.world
+        world.engine.bind()
+        nonce, expiry = world.next_nonce(account, 0), world.time + 60_000
+        digest = encoding.withdraw_digest(account, nonce, expiry, 0xBEEF, amount)
+        signature = sign(world.keys[account], digest)
+        before = world.engine.globals.withdrawn
+        receipt = self.force(encoding.write_withdraw(account, nonce, expiry, 0xBEEF, amount, signature, 0))
+        paid = world.engine.globals.withdrawn - before
+        assert paid == (amount if receipt.status == Status.OK else 0), "all of it or nothing"
+
+    @rule(account=ACCOUNTS, slot=st.integers(1, 3))
+    def forced_set_key(self, account: int, slot: int) -> None:
+        world, key = self.world, address(private_key(f"trading {account} {slot}"))
+        world.engine.bind()
+        nonce, expiry = world.next_nonce(account, 0), world.time + 60_000
+        digest = encoding.set_key_digest(account, nonce, expiry, slot, key, 0)
+        signature = sign(world.keys[account], digest)
+        self.force(encoding.write_set_key(account, slot, nonce, expiry, key, 0, signature, 0))
+
+    @rule(account=st.integers(0, len(NAMES)), market=MARKETS)
+    def forced_liquidate(self, account: int, market: int) -> None:
+        self.force(encoding.write_liquidate(account, market))
 
     @rule(account=ACCOUNTS, amount=st.integers(1, 10**8))
     def deposit(self, account: int, amount: int) -> None:

@@ -59,7 +59,7 @@ def test_a_wild_print_that_every_publisher_copies_moves_nothing_either(wild: int
 
 
 def test_as_shipped_a_liar_beside_a_silent_publisher_moves_nothing() -> None:
-    """Two fresh slots have a liar's mean for a median, and no wait outlasts one that keeps lying: three must be fresh."""
+    """Of two fresh slots the median is the mean, and no wait outlasts one that keeps lying: three must be fresh."""
     shipped = MarketSpec(0, "BTC-USD")
     with prices(quorum=shipped.quorum, stale_ms=shipped.stale_ms, jump_limit=shipped.jump_limit,
                 jump_hold=shipped.jump_hold) as world:

@@ -63,7 +63,7 @@ def hex_key(account: DevAccount) -> str:
 def timings(challenge_window_s: int) -> Timings:
     """Fast, and consistent with each other."""
     return Timings(
-        challenge_window_s=challenge_window_s, bond_min=BOND, bond_delay_s=challenge_window_s, seat_idle_s=1_200,
+        challenge_window_s=challenge_window_s, bond_min=BOND, bond_delay_s=1_200, seat_idle_s=1_200,
         force_delay_s=600, timelock_s=challenge_window_s + 1_200, force_floor_s=120, promise_deadline_s=1_200)
 
 
