@@ -31,8 +31,9 @@ _Names = Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)]
 
 def crash_test(
     *, data: Path = Path("data/crashes"), windows: _Names = None, whole: bool = False, accounts: int = 5_000,
-    seed: int = 1, features_off: _Names = None, set_: Annotated[_Names, cyclopts.Parameter(name="--set")] = None,
-    processes: int = 2, out: Path = Path("crash-test"), json: bool = False,
+    seed: int = 1, features_off: _Names = None, every_variant: bool = False,
+    set_: Annotated[_Names, cyclopts.Parameter(name="--set")] = None, processes: int = 2,
+    out: Path = Path("crash-test"), json: bool = False,
 ) -> None:
     """Replay crashes of the past through the rules and say who was liquidated, what it cost, and who paid.
 
@@ -51,8 +52,11 @@ def crash_test(
     seed
         Of the traders and of the publishers' errors.
     features_off
-        Protections that are switched off in turn: addon buffer predictive ramp jump basis tiers insurance everything,
-        or all (default), or none.
+        Protections that are switched off in turn in every chosen crash: addon buffer predictive ramp jump basis tiers
+        insurance everything, or all, or none. Default: all in the crashes that --windows names; without --windows, all
+        in six of the eighteen, and the other twelve with everything on only.
+    every_variant
+        The same as --features-off all: every protection off in turn in every chosen crash.
     set_
         Parameters to change, as name=value.
     processes
@@ -66,26 +70,37 @@ def crash_test(
         raise UserError("crash-test needs numpy and matplotlib: install the package with its reports extra")
     if not 10 <= accounts <= 1_000_000 or not 1 <= processes <= 64:
         raise UserError("--accounts is 10 to 1000000, --processes 1 to 64")
-    from node.cli.crash import plots, report, tape
-    from node.cli.crash.settings import Settings, choose_variants
+    from node.cli.crash import plots, report
+    from node.cli.crash.settings import Settings
 
-    chosen = tape.choose(windows or [])
+    planned = plan(windows or [], features_off or [], every_variant=every_variant)
     settings = Settings().with_values(_values(set_ or []))
-    names = [variant.name for variant in choose_variants(features_off or [])[1:]] or ["none"]
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    jobs = [(str(data), window.name, whole, accounts, seed, names, _values(set_ or [])) for window in chosen]
+    jobs = [(str(data), name, whole, accounts, seed, off, _values(set_ or [])) for name, off in planned]
     done = _run_all(jobs, processes)
-    falls = {name: fall for name, fall, _found in done}
-    outcomes = [outcome for _name, _fall, found in done for outcome in found]
-    seconds = round(time.monotonic() - began, 1)
+    falls = {name: fall for name, fall, _found, _cpu in done}
+    outcomes = [outcome for _name, _fall, found, _cpu in done for outcome in found]
     result = report.as_json(
-        outcomes, falls, settings, accounts=accounts, seed=seed, whole=whole, seconds=seconds)
+        outcomes, falls, settings, accounts=accounts, seed=seed, whole=whole,
+        seconds=round(time.monotonic() - began, 1), cpu_seconds=round(sum(cpu for *_rest, cpu in done), 1))
     _write(out / "crashes.json", json_module.dumps(result, indent=1) + "\n")
     _write(out / "crashes.md", report.markdown(result))
     pictures = plots.draw_all(result, outcomes, out)
     _write(out / "crashes.html", report.page(result, pictures))
     emit(json, result, lambda: report.markdown(result) + f"\nwritten to {out}, {result['seconds']} s")
+
+
+def plan(windows: list[str], features_off: list[str], *, every_variant: bool) -> list[tuple[str, list[str]]]:
+    """Which crashes run, and which protections are off in turn in each (``["none"]``: no one). Raises UserError."""
+    from node.cli.crash import tape
+    from node.cli.crash.settings import choose_variants
+
+    asked = ["all"] if every_variant else features_off
+    off = [variant.name for variant in choose_variants(asked)[1:]] or ["none"]
+    chosen = tape.choose(windows)
+    everywhere = bool(asked) or len(chosen) < len(tape.WINDOWS)
+    return [(window.name, off if everywhere or window.name in tape.VARIED else ["none"]) for window in chosen]
 
 
 def _write(path: Path, text: str) -> None:
@@ -106,15 +121,18 @@ def _values(pairs: Iterable[str]) -> dict[str, int]:
 
 # --- one process a crash ----------------------------------------------------------------------------------------------
 
+#: name, how far each symbol fell, what happened in each variant, CPU seconds
+_Done = tuple[str, dict[str, float], "list[Outcome]", float]
 
-def _run_all(jobs: list[tuple[Any, ...]], processes: int) -> list[tuple[str, dict[str, float], list[Outcome]]]:
+
+def _run_all(jobs: list[tuple[Any, ...]], processes: int) -> list[_Done]:
     if processes == 1 or len(jobs) == 1:
         return [run_window(*job) for job in jobs]
     with ThreadPoolExecutor(processes) as pool:
         return list(pool.map(_run_apart, jobs))
 
 
-def _run_apart(job: tuple[Any, ...]) -> tuple[str, dict[str, float], list[Outcome]]:
+def _run_apart(job: tuple[Any, ...]) -> _Done:
     """``run_window`` in a process of its own: the rules' state is one a process."""
     import pickle
 
@@ -126,7 +144,7 @@ def _run_apart(job: tuple[Any, ...]) -> tuple[str, dict[str, float], list[Outcom
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
         if done.returncode != 0:
             raise UserError(f"the replay of {job[1]} failed; its messages are above")
-        found: tuple[str, dict[str, float], list[Outcome]] = pickle.loads(result.read_bytes())
+        found: _Done = pickle.loads(result.read_bytes())
         return found
 
 
@@ -140,17 +158,17 @@ def work() -> None:
 
 def run_window(
     data: str, name: str, whole: bool, accounts: int, seed: int, variants: list[str], values: dict[str, int]
-) -> tuple[str, dict[str, float], list[Outcome]]:
-    """One crash with all its variants: its name, how far each symbol fell, what happened."""
+) -> _Done:
+    """One crash with its variants: its name, how far each symbol fell, what happened, CPU seconds."""
     from node.cli.crash import drive, tape
     from node.cli.crash.settings import Settings, choose_variants
 
     settings = Settings().with_values(values)
     recorded = tape.read_tape(Path(data), tape.choose([name])[0], whole=whole)
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     base = drive.prepare(recorded, accounts, seed, settings)
     found = []
     for variant in choose_variants(variants):
         found.append(drive.run(base, settings, variant))
     note(f"crash-test: {name}, {len(found)} replays in {time.monotonic() - began:.0f} s")
-    return name, dict(zip(recorded.symbols, recorded.fall, strict=True)), found
+    return name, dict(zip(recorded.symbols, recorded.fall, strict=True)), found, time.process_time() - worked

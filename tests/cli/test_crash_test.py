@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from node.cli.crash import drive, report, tape
 from node.cli.crash.outcome import Outcome, Stage
 from node.cli.crash.people import LEVERAGE, draw
 from node.cli.crash.settings import ALL_ON, OFF, Settings, choose_variants
-from node.cli.crash_test import crash_test
+from node.cli.crash_test import crash_test, plan
 from node.cli.output import UserError
 
 START_MS = 1_700_000_000_000
@@ -88,6 +90,40 @@ def test_the_tables_say_what_happened(tmp_path: Path) -> None:
     assert "| made | BTC −8%, ETH −10% |" in text and "| buffer |" in text
     assert result["totals"]["all on"]["liquidated"] == figures(outcomes[0])["liquidated"]
     assert report.page(result, []).count("<table>") == 3
+
+
+def test_variants_are_compared_over_the_crashes_that_ran_them_all() -> None:
+    alone = replace(replay("all on"), window="alone")
+    outcomes = [replay("all on"), replay("buffer"), alone]
+    falls = {"made": {"BTC": 0.08}, "alone": {"BTC": 0.08}}
+    result = report.as_json(outcomes, falls, SETTINGS, accounts=200, seed=7)
+    assert result["varied"] == ["made"]
+    assert result["total"]["liquidated"] == 2 * result["totals"]["all on"]["liquidated"] > 0
+    assert "1 crashes (made) together" in report.markdown(result)
+
+
+def test_the_default_run_is_of_all_crashes_and_varies_six() -> None:
+    off = [variant.name for variant in OFF]
+    default = dict(plan([], [], every_variant=False))
+    assert list(default) == [window.name for window in tape.WINDOWS]
+    assert {name for name, names in default.items() if names == off} == tape.VARIED and len(tape.VARIED) == 6
+    assert all(names in (off, ["none"]) for names in default.values())
+    assert [names for _name, names in plan([], [], every_variant=True)] == [off] * len(tape.WINDOWS)
+    assert plan(["apr2025"], [], every_variant=False) == [("apr2025", off)]
+    assert [names for _name, names in plan([], ["jump"], every_variant=False)] == [["jump"]] * len(tape.WINDOWS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [window.name for window in tape.WINDOWS])
+def test_a_whole_recording_goes_through_the_rules(name: str) -> None:
+    folder = os.environ.get("ANCHORLINE_DATA")
+    assert folder, "the long profile replays recordings: ANCHORLINE_DATA names their folder, see tests/README.md"
+    settings = Settings()
+    recorded = tape.read_tape(Path(folder), tape.choose([name])[0], whole=True)
+    outcome = drive.run(drive.prepare(recorded, 500, 1, settings), settings, ALL_ON)
+    assert outcome.checks > outcome.steps > 50, "a difference at any step would have stopped the replay"
+    assert outcome.opened > 250
+    assert recorded.candles > tape.read_tape(Path(folder), tape.choose([name])[0], whole=False).candles
 
 
 def test_people_are_as_stated() -> None:

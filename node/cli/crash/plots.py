@@ -24,14 +24,15 @@ def draw_all(result: dict[str, Any], outcomes: Sequence[Outcome], folder: Path) 
     matplotlib.use("Agg")
     pictures = [draw_hours([o for o in outcomes if o.variant == ALL_ON.name], folder / "crashes.png")]
     if len(result["totals"]) > 1:
-        pictures.insert(0, draw_worth(result["totals"], folder / "protections.png"))
+        pictures.insert(0, draw_worth(result, folder / "protections.png"))
     return pictures
 
 
-def draw_worth(totals: dict[str, dict[str, Any]], path: Path) -> Path:
+def draw_worth(result: dict[str, Any], path: Path) -> Path:
     """One panel a figure, one bar a protection that is off; the line is everything on."""
     from matplotlib import pyplot
 
+    totals: dict[str, dict[str, Any]] = result["totals"]
     names = [name for name in totals if name != ALL_ON.name]
     figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.2), sharey=True)
     for axis, (key, title) in zip(axes.flat, _WORTH, strict=True):
@@ -43,10 +44,12 @@ def draw_worth(totals: dict[str, dict[str, Any]], path: Path) -> Path:
         axis.set_title(title, fontsize=10)
         axis.tick_params(labelsize=8)
         axis.invert_yaxis()
-    figure.suptitle("All crashes together with one protection off (line: all on; red: worse)", fontsize=11)
+    count = len(result["varied"])
+    figure.suptitle(f"{count} crashes together, one protection off (line: all on; red: more)", fontsize=11)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
+    _shrink(path)
     return path
 
 
@@ -74,4 +77,14 @@ def draw_hours(outcomes: Sequence[Outcome], path: Path) -> Path:
     figure.tight_layout()
     figure.savefig(path, dpi=70)
     pyplot.close(figure)
+    _shrink(path)
     return path
+
+
+def _shrink(path: Path) -> None:
+    """Few colours: a third of the bytes."""
+    from PIL import Image  # matplotlib writes PNG files with it
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(32)
+    small.save(path, optimize=True)

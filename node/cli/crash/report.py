@@ -45,15 +45,23 @@ def totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def as_json(outcomes: Sequence[Outcome], falls: dict[str, dict[str, float]], settings: Settings, **about: Any) -> Any:
-    """Everything, as plain values."""
+    """Everything, as plain values. ``total``: all crashes, all protections on. ``totals``: by variant, over the crashes
+    that ran with every variant (``varied``), so that its rows compare."""
     rows = [outcome.figures() for outcome in outcomes]
     variants = [v for v in (ALL_ON, *OFF) if any(row["variant"] == v.name for row in rows)]
+    ran: dict[str, set[str]] = {}
+    for row in rows:
+        ran.setdefault(row["window"], set()).add(row["variant"])
+    varied = [window for window, names in ran.items() if len(names) == len(variants)]
+    compared = [row for row in rows if row["window"] in varied]
     return {
         **about,
         "parameters": {**settings.market, **settings.risk, **settings.chain, "insurance": settings.insurance},
         "variants": {v.name: {"text": v.text, "values": v.values} for v in variants},
         "falls": falls,
-        "totals": {v.name: totals([row for row in rows if row["variant"] == v.name]) for v in variants},
+        "total": totals([row for row in rows if row["variant"] == ALL_ON.name]),
+        "varied": varied,
+        "totals": {v.name: totals([row for row in compared if row["variant"] == v.name]) for v in variants},
         "results": rows,
     }
 
@@ -64,10 +72,10 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [f"{len(base)} crashes, {result['accounts']} accounts each, seed {result['seed']}.", ""]
     head = ["crash", "fall", *COLUMNS.values()]
     body = [[row["window"], _falls(result["falls"][row["window"]]), *_cells(row)] for row in base]
-    lines += _table(head, [*body, ["**all**", "", *_cells(result["totals"][ALL_ON.name])]])
+    lines += _table(head, [*body, ["**all**", "", *_cells(result["total"])]])
     if len(result["totals"]) > 1:
         rows = [[_called(name), *_cells(total)] for name, total in result["totals"].items()]
-        lines += ["", "All crashes together, with one protection off at a time:", ""]
+        lines += ["", f"{_which(result)} together, with one protection off at a time:", ""]
         lines += _table(["protection off", *COLUMNS.values()], rows)
     return "\n".join([*lines, "", NOTES, ""])
 
@@ -88,6 +96,13 @@ def page(result: dict[str, Any], pictures: Sequence[Path]) -> str:
         ["crash", "off", *COLUMNS.values()],
         [[row["window"], row["variant"], *_cells(row)] for row in result["results"]]))))
     return "\n".join(body) + "\n"
+
+
+def _which(result: dict[str, Any]) -> str:
+    """Which crashes ran with every variant."""
+    if len(result["varied"]) == len(result["falls"]):
+        return "All crashes"
+    return f"{len(result['varied'])} crashes ({', '.join(result['varied'])})"
 
 
 def _called(name: str) -> str:

@@ -74,6 +74,10 @@ WINDOWS: Final = (
     Window("may2021", _BINANCE_2021, 300_000, "", "2021-04-15", "2021-06-30"),
     Window("apr2025", _BINANCE_2025, 180_000),
 )
+#: crashes that a run of all windows repeats with each protection off: cheap ones, two of which leap (the jump hold is
+#: for those), spread over the years
+VARIED: Final = frozenset(
+    {"feb2014_flash", "jan2015", "aug2015_one_venue", "jun2019", "sep2019", "jan2021"})
 
 
 @dataclass(frozen=True, slots=True)
