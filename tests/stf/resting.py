@@ -66,6 +66,36 @@ def count_orders(world: World) -> tuple[Counter, Counter, Counter, Counter]:  # 
     return resting, open_lots, notional, reducing
 
 
+def netted_losses(world: World) -> Counter[int]:
+    """By account: what its worst-priced orders would lose against the mark and initial margin does not ask for,
+    because orders of the same side at better prices stand against it (the formula's sum is over the side)."""
+    engine = world.engine
+    mark = engine.mark()
+    engine.bind()
+    waiting = []
+    for key, order in engine.ledger.orders.items():
+        market, side, price, seq = place_of(key)
+        position = state.get_position(order.account, state.find_position(order.account, market))
+        if side <= 1 and not order.flags & ORDER_REDUCE_ONLY and seq >= position.min_seq:
+            waiting.append((order.account, market, side, price, order.lots))
+    for market in engine.ledger.markets:
+        pending = state.get_pending(market) if state.get_board(market).status else None
+        if pending is not None and pending.lots and not pending.reduce_only:
+            waiting.append((pending.account, market, pending.side, pending.price, pending.lots))
+    each: Counter[tuple[int, int, int]] = Counter()
+    total: Counter[tuple[int, int, int]] = Counter()
+    for account, market, side, price, lots in waiting:
+        board = state.get_board(market)
+        loss = (price - board.mark) * lots * board.tick_value * (-1 if side else 1)
+        each[(account, market, side)] += max(0, loss)
+        total[(account, market, side)] += loss
+    netted: Counter[int] = Counter()
+    for key, loss in each.items():
+        netted[key[0]] += loss - max(0, total[key])
+    engine.retract(mark)
+    return netted
+
+
 def worst_initial(world: World, account: int) -> tuple[int, int]:
     """Equity, and the initial margin that the worst run of fills of the account's live orders could ask, by own sums.
 

@@ -20,7 +20,7 @@ from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import shared_court
 from tests.stf import messages
 from tests.stf.orders import amend, cancel_at, options, place_of, trigger
-from tests.stf.resting import check_resting, opens, worst_initial
+from tests.stf.resting import check_resting, netted_losses, opens, worst_initial
 from tests.stf.world import address, cancel, cancel_all, configure_market, limit, private_key, sign
 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
@@ -73,10 +73,11 @@ class Venue(RuleBasedStateMachine):
         """Send actions, and the Continues that they ask for."""
         sizes = dict(self.model.sizes)
         before = {a: worst_initial(self.world, a) for a in range(1, self.world.engine.globals.next_account)}
+        netted = netted_losses(self.world)
         receipts = [self.world.actions(account, *listed), *self.go_on()]  # type: ignore[arg-type]
         for a, (equity, asked) in before.items():
             if equity >= asked:
-                self.stays_covered(a, sizes, receipts, len(listed))
+                self.stays_covered(a, sizes, receipts, len(listed), netted[a])
         return receipts[0]
 
     def go_on(self) -> list[Receipt]:
@@ -87,8 +88,11 @@ class Venue(RuleBasedStateMachine):
                 receipts.append(self.world.run(encoding.write_continue(market)))
         return receipts
 
-    def stays_covered(self, account: int, sizes: dict[tuple[int, int], int], receipts: list[Receipt], n: int) -> None:
-        """An account whose equity covers its worst fills still does after orders, but for fees.
+    def stays_covered(
+        self, account: int, sizes: dict[tuple[int, int], int], receipts: list[Receipt], n: int, netted: int
+    ) -> None:
+        """An account whose equity covers its worst fills still does after orders, but for fees, and for the losses
+        that better-priced orders of the same side stood against.
 
         Not one that reduced: a fill that reduces must leave no smaller share of maintenance, which is another measure;
         nor one that has nothing but reducing orders, which need no margin whatever their price.
@@ -100,7 +104,7 @@ class Venue(RuleBasedStateMachine):
         for fill in (fill for receipt in receipts for fill in receipt.fills):
             fees += fill.taker_fee * (fill.taker == account) + fill.maker_fee * (fill.maker == account)
         equity, asked = worst_initial(self.world, account)
-        assert equity + fees >= asked, f"account {account} was covered and now has {equity} for {asked}"
+        assert equity + fees + netted >= asked, f"account {account} was covered and now has {equity} for {asked}"
 
     def price_at(self, market: int, offset: int) -> int:
         return max(1, self.mark[market] + offset * self.mark[market] // 2000)
