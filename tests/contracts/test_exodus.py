@@ -403,4 +403,5 @@ def test_a_seat_is_vacated_and_its_bond_released(world: Leaving) -> None:
     world.evm.warp(world.window_s)
     assert header_hash(world.headers[-1]) == world.rollup.call("header_hash", 1)
     world.do(world.operator, "finalize", world.headers[-1])
+    world.evm.warp(world.params.bond_delay_s)
     world.do(world.operator, "release_bond")
