@@ -159,13 +159,13 @@ def _liquidate(forge: Forge, account: int, market: int) -> bool:
     engine = forge.engine(forge.state)
     engine.begin_chunk()
     health = margin.health(account)
-    missing = health.equity - health.maintenance + 1
-    if health.stale != 0 or missing <= 0:
+    missing = health.equity - health.maintenance // 4  # so little that no buffer delays it: below close-out
+    if health.stale != 0 or health.equity < health.maintenance:
         return False
     poor = forge.tampered(add_collateral(forge.state, account, -missing))
     chunk = encoding.write_liquidate(account, market)
     receipts, result = forge.run(poor, chunk)
-    if receipts[0].status not in (Status.OK, Status.NO_LIQUIDITY):
+    if receipts[0].status not in (Status.OK, Status.NO_LIQUIDITY, Status.BUFFERED):
         return False
     poor.apply(result.changes)
     changes = result.changes | add_collateral(poor, account, missing)
