@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -117,32 +119,38 @@ def exodus(
         Go on through all phases until nothing is left to do.
     """
     async def command() -> None:
-        from node.l1.deployment import load_deployment
         from node.sdk.exodus import Leaver, derive
-        from node.stf import encoding
-        from node.storage.kv import open_kv
 
-        record = load_deployment(deployment)
-        rollup = bytes.fromhex(record.rollup[2:])
-        domain = encoding.domain_separator(record.l2_chain_id, int.from_bytes(rollup, "big"))
-        datadir.mkdir(parents=True, exist_ok=True)
-        kv = open_kv(datadir / "chain")
-        try:
-            from node.derive.chain import Chain
-
-            chain = Chain.open(kv, domain)
+        with own_chain(deployment, datadir) as (record, chain):
+            rollup = bytes.fromhex(record.rollup[2:])
             async with open_l1(l1_rpc) as (client, sender):
                 leaver = Leaver(client, sender, record, chain, sender.address)
                 done = await _leave(leaver, lambda: derive(chain, client, rollup, record.start_block), wait, json)
                 situation = await leaver.situation()
-        finally:
-            kv.close()
         steps = [{"what": d.what, "number": d.number, "amount": d.amount, "l1_tx": d.l1_tx} for d in done]
         result = {"phase": situation.phase, "done": steps, "settles_at": situation.settles_at,
                   "claims_at": situation.claims_at}
         emit(json, result, "\n".join([*map(_step_text, done), _phase_text(situation)]))
 
     _run(command)
+
+
+@contextmanager
+def own_chain(deployment: Path, datadir: Path) -> Iterator[tuple[Any, Any]]:
+    """The deployment's record, and the chain in a folder of one's own, to be derived from L1; closed at the end."""
+    from node.derive.chain import Chain
+    from node.l1.deployment import load_deployment
+    from node.stf import encoding
+    from node.storage.kv import open_kv
+
+    record = load_deployment(deployment)
+    domain = encoding.domain_separator(record.l2_chain_id, int(record.rollup, 16))
+    datadir.mkdir(parents=True, exist_ok=True)
+    kv = open_kv(datadir / "chain")
+    try:
+        yield record, Chain.open(kv, domain)
+    finally:
+        kv.close()
 
 
 async def _leave(leaver: Any, derive: Any, wait: bool, json: bool) -> list[Any]:

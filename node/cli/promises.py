@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, open_l1
+from node.cli.leave import own_chain
 from node.cli.output import UserError, emit
 from node.cli.trade import _run
 
@@ -33,21 +34,12 @@ def promises(
     keepsakes = _read(file)
 
     async def command() -> None:
-        from node.derive.chain import Chain
         from node.l1 import bindings
-        from node.l1.deployment import load_deployment
         from node.sdk.exodus import derive
         from node.sdk.kept import PromiseBook
-        from node.stf import encoding
-        from node.storage.kv import open_kv
 
-        record = load_deployment(deployment)
-        rollup = bytes.fromhex(record.rollup[2:])
-        domain = encoding.domain_separator(record.l2_chain_id, int.from_bytes(rollup, "big"))
-        datadir.mkdir(parents=True, exist_ok=True)
-        kv = open_kv(datadir / "chain")
-        try:
-            chain = Chain.open(kv, domain)
+        with own_chain(deployment, datadir) as (record, chain):
+            rollup = bytes.fromhex(record.rollup[2:])
             async with open_l1(l1_rpc) as (client, sender):
                 await derive(chain, client, rollup, record.start_block)
                 court = await client.call(rollup, bindings.encode_call("promise_court"))
@@ -56,8 +48,6 @@ def promises(
                 sent = await _prove(book, sender, rows) if prove else []
                 if claim:
                     sent += await _claim(book, sender, keepsakes)
-        finally:
-            kv.close()
         shown = [{name: row[name] for name in ("position", "epoch", "state", "batch")} for row in rows]
         emit(json, {"promises": shown, "sent": sent}, _text(shown, sent))
 
