@@ -94,6 +94,8 @@ class Metrics:
         self.proofs_sent = self._counter("proofs_sent", "Fraud proofs sent to L1.")
         self.dry_run_seconds = self._histogram(
             "dry_run_seconds", "Time of a proof's dry run on the local EVM, seconds.", _SLOW)
+        self.drills = self._counter("drills", "Fire drills asked of this watchtower, by their end.", "outcome")
+        self.drill_passed_at = self._gauge("drill_passed_timestamp", "L1 time of the newest drill that was disproved.")
         self.l1_unreachable = self._gauge("l1_unreachable", "1 while L1 cannot be reached: nothing is watched then.")
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:

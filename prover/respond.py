@@ -31,7 +31,7 @@ from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
 from node.l1.types import CallReverted
 from node.metrics import Metrics
 from prover.dry_run import Rehearsal
-from prover.proof import Evidence, Proof
+from prover.proof import Evidence, Proof, prove
 
 log = structlog.get_logger("prover")
 
@@ -69,11 +69,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Court:
-    """Where proofs go: Rollup, its FraudVerifier (20 bytes each), and how long after posting they count (s)."""
+    """Where proofs go: Rollup, its FraudVerifier (20 bytes each), and how long after posting they count (s).
+
+    A drill's court has a limit of gas for a proof, and pays in sandbox money, which is not worth claiming.
+    """
 
     rollup: bytes
     verifier: bytes
     challenge_window_s: int
+    gas_max: int | None = None
+    pays: bool = True
 
 
 class Rehearses(Protocol):
@@ -110,7 +115,7 @@ class Responder:
         for attempt in range(1, TRIES_MAX + 1):
             proving = answer.outcome != "proven"
             answer.attempts += proving
-            intent = Intent(answer.name, self._court.verifier, proof.calldata)
+            intent = Intent(answer.name, self._court.verifier, proof.calldata, gas=self._court.gas_max)
             try:
                 answer.outcome = await self._attempt(intent, evidence, proof, answer)
                 lost = 0
@@ -129,7 +134,7 @@ class Responder:
                 break
             await trio.sleep(min(self._pause_s * 2 ** min(attempt - 1, 10), BACKOFF_MAX_S))
         self._report(answer)
-        if answer.outcome == "proven":
+        if answer.outcome == "proven" and self._court.pays:
             await self.claim_reward(answer.name)
 
     async def _attempt(self, intent: Intent, evidence: Evidence, proof: Proof, answer: Answer) -> Outcome | None:
@@ -164,7 +169,8 @@ class Responder:
             if not here.error:
                 answer.dry_run_gas = here.gas
                 _compare(intent, proof, here.output, "local EVM")
-        returned = await self._client.call(intent.to, intent.data, sender=self._sender.address)
+        limit: dict[str, int] = {} if intent.gas is None else {"gas": intent.gas}
+        returned = await self._client.call(intent.to, intent.data, sender=self._sender.address, **limit)
         _compare(intent, proof, returned, "L1")
         if here is not None and here.error:
             log.critical("evms_differ", proof=intent.id, reason=here.error, l1="accepts the proof",
@@ -254,3 +260,12 @@ def _compare(intent: Intent, proof: Proof, returned: bytes, where: str) -> None:
         log.critical("twins_differ", proof=intent.id, where=where, theirs="0x" + returned.hex(),
                      ours="0x" + proof.true.hex(),
                      what_to_do="the batch falls either way; report it with the posted bytes")
+
+
+async def build(evidence: Evidence) -> Proof:
+    """The proof, letting others run between chunks."""
+    for step in prove(evidence):
+        if step is not None:
+            return step
+        await trio.lowlevel.checkpoint()
+    raise AssertionError("a proof ends with a proof, or raises")

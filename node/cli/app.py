@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sequencer": ("node.cli.roles:sequencer", "Order, execute and promise transactions; post batches to L1."),
     "verifier": ("node.cli.roles:verifier", "Rebuild the chain from L1 alone, compare every root, serve reads."),
     "watchtower": ("node.cli.roles:watchtower", "A verifier that proves fraud on L1."),
+    "drill": ("node.cli.drill:drill", "Test your running watchtower with a bad batch in a sandbox on L1."),
     "l1": ("node.cli.l1:l1", "Serve the embedded L1."),
     "deploy": ("node.cli.l1:deploy", "Deploy the contracts and open the rollup; writes a deployment file."),
     "seat": ("node.cli.l1:seat", "Take the sequencer's seat with a bond."),
