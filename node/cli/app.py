@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("node.cli.replay:replay", "Send a recorded tape of a real venue as signed orders."),
     "crash-test": ("node.cli.crash_test:crash_test", "Replay crashes of the past through the rules."),
     "funding-report": ("node.cli.funding_report:funding_report", "Our funding beside a venue's, from its tape."),
+    "economics": ("node.cli.economics:economics", "What attacks bring and cost; the least bond, the shortest window."),
     "bench": ("node.cli.bench:bench", "Measure this machine: ceilings, throughput, latency, gas."),
     "compile": ("node.cli.compile:compile_rules", "Copy this installation and compile its rules to C."),
 }
