@@ -176,7 +176,7 @@ async def _find_tower(rpc: Any, url: str, guarded: Any, own: bytes) -> Any:
     account = bytes.fromhex(status["account"][2:])
     if account == own:
         raise UserError("this is the watchtower's own key: use another one, or its nonces are used twice")
-    return Tower(rpc, account)
+    return Tower(rpc, account, int(status["drills"]["gas_max"]))
 
 
 @dataclass(slots=True)
@@ -209,6 +209,7 @@ class Exercise:
         if found:
             raise UserError(f"the deployed court is not the one that this version ships ({'; '.join(found)}): a drill "
                             "would say nothing about it. Run the version that was deployed; --fresh drills this one")
+        await self._check_purse()
         file = self.folder / "sandbox.json"
         need = await sandboxes.find(self.client, file, self.guarded, fresh=fresh)
         operator = None
@@ -221,6 +222,17 @@ class Exercise:
         if operator is not None:
             return operator
         return await self._deploy(need, file, quiet)
+
+    async def _check_purse(self) -> None:
+        """A watchtower that cannot pay for a proof has failed already. Raises UserError."""
+        from node.l1.fees import FeePolicy, first_offer
+
+        head = await self.client.head()
+        offer = first_offer(FeePolicy(), head.base_fee, await self.client.priority_fee())
+        held, needed = await self.client.balance(self.tower.account), self.tower.gas_max * offer.cap
+        if held < needed:
+            raise UserError(f"the watchtower's account 0x{self.tower.account.hex()} has {held / ETHER:.6f} ether, a "
+                            f"proof of watchtower.drill_gas_max needs {needed / ETHER:.6f} at hand: fund it")
 
     async def _old(self, sandbox: Any) -> Any:
         """The operator of an earlier drill's sandbox; None if it stopped serving."""

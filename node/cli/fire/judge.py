@@ -27,10 +27,11 @@ class NotPassed(Exception):
 
 @dataclass(slots=True)
 class Tower:
-    """A running watchtower, over its RPC. ``account``: the address that it sends proofs from."""
+    """A running watchtower, over its RPC. ``account``: where it sends proofs from; ``gas_max``: what one may take."""
 
     rpc: HttpClient
     account: bytes
+    gas_max: int
     lost: str = ""
     newest: dict[str, Any] = field(default_factory=dict)
 

@@ -11,11 +11,13 @@ import random
 import secrets
 from typing import Any, Final
 
+import trio
+
 from node.cli.villain.draft import Draft, Trader, buy, sell
 from node.cli.villain.l1 import Actor
 from node.derive.chain import Chain
 from node.derive.pipeline import Pipeline
-from node.errors import Critical
+from node.errors import Critical, Temporary
 from node.l1 import bindings
 from node.l1.bindings import PostBatch, encode_post_batch
 from node.l1.client import L1Client
@@ -25,7 +27,7 @@ from node.l1.sender import Intent, TxSender
 from node.l1.types import L1Receipt
 from node.sdk.l1 import L1Wallet
 from node.stf import encoding, state
-from node.stf.commitments import BatchHeader
+from node.stf.commitments import BatchHeader, unpack_position
 from node.stf.trie import TrieView, keccak
 from node.stf.types import CANCEL_ALL, Action
 from node.storage.kv import MemoryKV
@@ -41,6 +43,8 @@ PRICE: Final = 600_000
 MARKET: Final = MarketSpec(0, "DRILL", price=PRICE)
 STEPS_MAX: Final = 1_000
 ACCOUNTS_MAX: Final = 64
+BLOCK_WAIT_S: Final = 120.0
+ROOM_MS: Final = 10  # of L2 time, for the blocks of a draft
 
 
 def actor(signer: Signer, name: str) -> Actor:
@@ -104,7 +108,6 @@ class DrillOperator:
     async def post_honest(self) -> tuple[int, L1Receipt]:
         """A batch with prices and resting orders; its number. Raises what the sender raises."""
         draft = await self._draft()
-        draft.block()
         draft.consume()
         draft.price({MARKET.market: PRICE})
         draft.cut()
@@ -139,7 +142,6 @@ class DrillOperator:
     def _trading(self, draft: Draft) -> PostBatch:
         """Fills, a withdrawal, more orders. One message stays for a header that lies about it."""
         maker, rival, taker = (self._trader(name, draft.view) for name in TRADERS)
-        draft.block()
         draft.price({MARKET.market: PRICE})
         draft.cut()
         taken = draft.actions(taker, buy(0, PRICE + 300, 400, 7))
@@ -153,10 +155,22 @@ class DrillOperator:
         return draft.batch()
 
     async def _draft(self) -> Draft:
+        """A draft with an open block, whose times L1 will accept even if it judges them by its newest block."""
+        newest = self._pipeline.inbox.message(self._pipeline.inbox.count - 1) or bytes(29)
+        before = unpack_position(self._parent().globals[0]).l2_time_ms
+        since = max(int.from_bytes(newest[21:29], "big"), -(-before // 1_000))
         head = await self._client.head()
+        with trio.move_on_after(BLOCK_WAIT_S):
+            while head.timestamp <= since:
+                await trio.sleep(0.2)
+                head = await self._client.head()
+        if head.timestamp <= since:
+            raise Temporary(f"L1 has made no block for {BLOCK_WAIT_S:g} s: a drill needs a chain that goes on")
         view = self._chain.store.at_block(self._chain.head.number)
-        return Draft(view, self._domain, self._pipeline.inbox, self._parent(), head.timestamp,
-                     publishers(self._signer))
+        draft = Draft(view, self._domain, self._pipeline.inbox, self._parent(), head.timestamp,
+                      publishers(self._signer))
+        draft.block(head.timestamp * 1_000 - ROOM_MS - draft.time)
+        return draft
 
     def _parent(self) -> BatchHeader:
         last = self._chain.last_batch()
