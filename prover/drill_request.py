@@ -158,7 +158,9 @@ def spent_gas(folder: Path, now: int) -> int:
 
 def note_gas(folder: Path, now: int, gas: int) -> None:
     """Remember gas that is about to be spent (or negative: that was not). Durable before it returns."""
-    entries = [*_entries(folder, now), (now, gas)][-ENTRIES_MAX:]
+    entries = [*_entries(folder, now), (now, gas)]
+    if len(entries) > ENTRIES_MAX:
+        entries[:2] = [(entries[1][0], entries[0][1] + entries[1][1])]
     fresh = folder / f".{SPENT}"
     with fresh.open("wb") as file:
         file.write(msgspec.json.encode(entries))

@@ -257,7 +257,7 @@ class _Exercise:
         dry_run = DryRun(verifier.client, verifier.metrics)
         responder = Responder(verifier.client, sender, court, dry_run, verifier.metrics, pause_s=self._pause_s)
         await responder.respond(evidence, proof, answer, lambda: progress.disputed is dispute)
-        if answer.gas or not sender.known(answer.name):
+        if answer.gas or not sender.known(answer.name):  # a drill that ends before this may have its proof on the way
             drill_request.note_gas(self._folder, noted_at, answer.gas - self._gas_max)
         self._drill.state = {"proven": PASSED, "gone": "beaten"}.get(answer.outcome or "", "failed")
         self._drill.reason = "" if answer.outcome == "proven" else f"the proof's outcome: {answer.outcome}"
