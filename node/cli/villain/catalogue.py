@@ -206,5 +206,5 @@ def unexpected(entry: Attack, lost: Mapping[str, int], defence: Bill, terms: Ter
     return ""
 
 
-__all__ = ["BOND", "DEV", "ENDS", "FEE", "SCENE", "SEAT", "SOME", "TENTH", "TRADING", "Amount", "Attack", "Broken", "NotPlayable",
-           "Outcome", "Terms", "attack", "catalogue", "dollars", "fees", "play", "share", "unexpected"]
+__all__ = ["BOND", "DEV", "ENDS", "FEE", "SCENE", "SEAT", "SOME", "TENTH", "TRADING", "Amount", "Attack", "Broken",
+           "NotPlayable", "Outcome", "Terms", "attack", "catalogue", "dollars", "fees", "play", "share", "unexpected"]

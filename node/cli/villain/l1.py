@@ -27,6 +27,7 @@ POLL_S: Final = 0.01
 REORG_MAX: Final = 64
 MEMPOOL_CALLS_S: Final = 120.0
 # the revert of a transaction as public chains mine it is not worth a whole block's gas
+NO_REASON: Final = "reverted without a reason"  # the ABI decoder's, or the rules' of the language
 GAS_WITHOUT_ESTIMATE: Final = 1_500_000
 
 
@@ -92,6 +93,7 @@ class VillainL1:
         self.wait_s = wait_s
         self.bills: dict[str, Bill] = {"attack": Bill(), "defence": Bill()}
         self._raw: dict[bytes, bytes] = {}
+        self._published: dict[bytes, str] = {}
 
     @classmethod
     async def open(cls, client: L1Client) -> VillainL1:
@@ -102,6 +104,7 @@ class VillainL1:
     def forget_costs(self) -> None:
         """What was sent so far was preparation."""
         self.bills = {"attack": Bill(), "defence": Bill()}
+        self._published = {}
 
     # --- transactions -------------------------------------------------------------------------------------------------
 
@@ -111,6 +114,7 @@ class VillainL1:
         authorizationList. Raises NodeRefused if no node would take it."""
         tx_hash = await self.publish(actor, to, data, gas=gas, value=value, **fields)
         receipt = await self.mined(tx_hash)
+        self._published.pop(tx_hash, None)
         if book:
             self.bills[actor.side].add(receipt)
         return receipt
@@ -144,7 +148,16 @@ class VillainL1:
         raw = actor.signer.sign_transaction(plain)
         tx_hash = await self.client.send_raw(raw)
         self._raw[tx_hash] = raw
+        self._published[tx_hash] = actor.side
         return tx_hash
+
+    async def book_published(self) -> None:
+        """Book what was published without being waited for, as far as L1 has it."""
+        for tx_hash, side in self._published.items():
+            receipt = await self.client.receipt(tx_hash)
+            if receipt is not None:
+                self.bills[side].add(receipt)
+        self._published = {}
 
     async def _limit(self, actor: Actor, to: bytes, data: bytes, value: int) -> int:
         """Gas to allow: all of it where gas is free, an estimate elsewhere."""
@@ -171,23 +184,24 @@ class VillainL1:
 
     async def refused(self, actor: Actor, to: bytes, data: bytes, *, value: int = 0, gas: int | None = None) -> str:
         """Why L1 would revert this now, by eth_call (nobody pays); empty if it would succeed."""
-        try:
-            await self.client.call(to, data, sender=actor.address, value=value, gas=gas)
-        except CallReverted as error:
-            return error.reason or "reverted"
-        except NodeRefused as error:
-            return error.message
-        return ""
+        return await self._reason(actor, to, data, gas, "latest", value)
 
     async def why(self, actor: Actor, to: bytes, data: bytes, receipt: L1Receipt, gas: int | None = None) -> str:
         """The reason of a mined revert, replayed on the state before its block."""
+        reason = await self._reason(actor, to, data, gas, hex(receipt.block_number - 1))
+        return reason or "not shown by a replay (out of gas, or the same block changed it)"
+
+    async def _reason(self, actor: Actor, to: bytes, data: bytes, gas: int | None, block: str, value: int = 0) -> str:
+        """Why a call reverts on the state of a block; empty if it does not."""
+        request = {"from": "0x" + actor.address.hex(), "data": "0x" + data.hex(), "value": hex(value),
+                   "gas": hex(gas or TX_GAS_MAX)} | ({"to": "0x" + to.hex()} if to else {})
         try:
-            await self.client.call(to, data, sender=actor.address, gas=gas, block=receipt.block_number - 1)
+            await self.client.rpc("eth_call", request, block)
         except CallReverted as error:
-            return error.reason or "reverted without a reason"
+            return error.reason or NO_REASON
         except NodeRefused as error:
             return error.message
-        return "not shown by a replay (out of gas, or the same block changed it)"
+        return ""
 
     # --- what only development chains do ------------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class Ledger:
             if change:
                 lost[actor.name] = lost.get(actor.name, 0) + change
         ours = {actor.address for actor in actors}
+        await self._l1.book_published()
         gained = await self._rewards_of_others(ours)
         if gained:
             lost["watchtower"] = -gained

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 #: first what every operator could try; then, in this order, whatever else stands in this folder
-FIRST: Final = ("devnet", "reorgs", "batches", "proofs", "promises", "claims", "inbox", "traders", "seat", "ends")
+FIRST: Final = ("devnet", "reorgs", "batches", "senders", "proofs", "promises", "claims", "inbox", "traders",
+                "seat", "ends")
 
 
 def load() -> None:
