@@ -39,7 +39,8 @@ TRIES_MAX: Final = 10_000
 BACKOFF_MAX_S: Final = 30.0
 LOUD_AFTER: Final = 3
 LOST_AFTER: Final = 5
-NAMES_MAX: Final = 3
+NAMES_MAX: Final = 3  # transactions that were mined and failed
+LOST_MAX: Final = 256  # names, counting those that reorganisations took
 OVERTIME_S: Final = 600.0
 
 Outcome = Literal["proven", "gone", "late", "failed"]
@@ -65,6 +66,7 @@ class Answer:
     gas: int = 0
     seconds: float = 0.0
     attempts: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,29 +201,31 @@ class Responder:
         if not await self._stands(evidence):
             log.info("proof_beaten", batch=answer.batch, reason=reason, note="another prover was first")
             return "gone"
-        return None if self._rename(answer, reason) else "failed"
+        answer.failures += 1
+        return None if self._rename(answer, reason, answer.failures < NAMES_MAX) else "failed"
 
     async def _rename_lost(self, evidence: Evidence, answer: Answer) -> None:
         """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own.
 
         Whatever else is in flight (the reward's claim, say) waits for the lost proof's nonce, so it is not waited for:
-        the sender gives the new proof the nonce that is missing, and no two of them can be mined.
+        the sender gives the new proof the nonce that is missing, and no two of them can be mined. A reorganisation is
+        no failure of the proof's: however often L1 forgets, it is sent anew.
         """
         if not self._sender.known(answer.name):
             return
         try:
             if await self._stands(evidence):
-                again = self._rename(answer, "L1 does not know the confirmed proof any more")
+                again = self._rename(answer, "L1 does not know the confirmed proof any more", True)
                 answer.outcome = None if again else "failed"
         except Temporary as error:
             log.debug("batch_unknown", batch=answer.batch, reason=str(error))
 
-    def _rename(self, answer: Answer, reason: str) -> bool:
+    def _rename(self, answer: Answer, reason: str, may: bool) -> bool:
         """Whether the proof may be sent again, under a new name."""
         base, _, count = answer.name.partition("#")
         again = int(count or "1") + 1
-        if again > NAMES_MAX:
-            log.critical("proof_failed", batch=answer.batch, reason=reason, names=NAMES_MAX,
+        if not may or again > LOST_MAX:
+            log.critical("proof_failed", batch=answer.batch, reason=reason, names=again - 1,
                          what_to_do="prove this batch by hand, from another key")
             return False
         log.error("proof_sent_again", batch=answer.batch, reason=reason, number=again)
