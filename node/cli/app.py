@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "explain": ("node.cli.explain:explain", "Show why a transaction did what it did; --check proves it."),
     "withdraw": ("node.cli.trade:withdraw", "Withdraw to L1; with --claim also wait until it is paid."),
     "force": ("node.cli.leave:force", "Send a transaction through L1, past the sequencer, and follow it."),
+    "villain": ("node.cli.villain.command:villain", "Attack a running network of your own by every known means."),
     "promises": ("node.cli.promises:promises", "Check kept promises against what was posted; with --prove, sue."),
     "exodus": ("node.cli.leave:exodus", "Leave without any operator, from L1 alone: freeze, register, claim."),
     "status": ("node.cli.trade:status", "Show a node's heads, totals and health."),

@@ -139,7 +139,7 @@ def tower_config(arena: Arena, folder: Path) -> Config:
         "l1": {"rpc": arena.url, "rollup": arena.deployment.rollup, "start_block": arena.deployment.start_block,
                "confirmations": 0, "poll_ms": 20},
         "rpc": {"port": 0},
-        "watchtower": {"strategy": "defend", "confirmations": 0, "resubmit_ms": 5_000},
+        "watchtower": {"strategy": "defend", "confirmations": 0, "resubmit_ms": 500},
     }, source="test")
 
 

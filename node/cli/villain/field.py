@@ -64,7 +64,7 @@ class Field:
         self.traders: dict[str, Trader] = {}
         self.nursery: trio.Nursery | None = None
         self._purse = purse
-        self._funder = Actor("funder", purse.signer)
+        self.funder = Actor("funder", purse.signer)
         self._cast: dict[str, Actor] = {}
         publisher_actors = [Actor(f"publisher {slot}", signer) for slot, signer in enumerate(publishers)]
         self.operator = Operator(l1, deployment, self._make("operator", "attack"), publisher_actors)
@@ -105,7 +105,7 @@ class Field:
         ether = await self.l1.client.balance(actor.address)
         if ether < self._purse.ether_each // 2:
             await self.l1.must(
-                self._funder, actor.address, value=self._purse.ether_each - ether, gas=21_000, book=False)
+                self.funder, actor.address, value=self._purse.ether_each - ether, gas=21_000, book=False)
         held = await self._ledger.balance(actor.address)
         if held < micro:
             await self._pay(actor, micro - held)
@@ -115,7 +115,7 @@ class Field:
 
     async def _pay(self, actor: Actor, micro: int) -> None:
         what = "mint(address,uint256)" if self._purse.faucet else "transfer(address,uint256)"
-        await self.l1.must(self._funder, self.token, call_data(what, actor.address, micro), book=False)
+        await self.l1.must(self.funder, self.token, call_data(what, actor.address, micro), book=False)
         self._ledger.give(actor, micro)
 
     async def _allowed(self, actor: Actor, micro: int) -> bool:
@@ -130,8 +130,9 @@ class Field:
             raise NotPlayable("it ends the rollup: play it with --to-the-end, on a network of your own")
         if DEV in attack.needs:
             self.l1.need_dev("held, moved in time or reorganised")
-        if attack.time_s(self.terms) > 0 and not self.l1.dev:
-            raise NotPlayable(f"it needs {attack.time_s(self.terms):,} s of L1 time to pass")
+        needed_s = attack.time_s(self.terms)
+        if needed_s > self.l1.patience_s and not self.l1.dev:
+            raise NotPlayable(f"it needs {needed_s:,} s of L1 time: play it with --patience-s {needed_s} or more")
         if SEAT in attack.needs or SCENE in attack.needs:
             await self.take_seat()
         if SCENE in attack.needs:
@@ -148,17 +149,30 @@ class Field:
 
     async def take_seat(self, name: str = "operator") -> Actor:
         """An actor in the seat, with a whole bond. Raises NotPlayable if somebody else sits there."""
-        holder = await self.ask("seat_holder")
         actor = self._cast.get(name) or self._make(name, "attack")
+        await self._clear_seat(actor)
+        holder = await self.ask("seat_holder")
         if holder == actor.address:
             return actor
         if any(holder):
             raise NotPlayable(
                 f"0x{holder.hex()} holds the seat: stop that sequencer and have it leave (Rollup.leave_seat), or play "
                 "the attacks that need no seat")
-        await self.actor(name, usd=self.terms.bond // USD + 1)
-        await self.l1.must(actor, self.rollup, self.call("take_seat", self.terms.bond), book=False)
+        missing = max(0, self.terms.bond - (await self.ask("bond_of", actor.address))[0])
+        await self.actor(name, usd=-(-missing // USD))
+        await self.l1.must(actor, self.rollup, self.call("take_seat", missing), book=False)
         return actor
+
+    async def _clear_seat(self, but: Actor) -> None:
+        """Whoever else of the cast sits there gets up."""
+        holder = await self.ask("seat_holder")
+        for other in list(self._cast.values()):
+            if other.address == holder and other is not but:
+                await self.l1.must(other, self.rollup, self.call("leave_seat"), book=False)
+
+    async def leave_seat(self) -> None:
+        """Leave the seat to others, whoever of the cast holds it."""
+        await self._clear_seat(self.funder)
 
     async def set_scene(self) -> None:
         """Three traders with accounts, a fresh price, and everything of it on L1."""

@@ -24,6 +24,7 @@ from node.l1.types import CallReverted, L1Block, L1Receipt, NodeRefused
 
 GWEI: Final = 10**9
 POLL_S: Final = 0.01
+WAIT_S: Final = 120.0
 REORG_MAX: Final = 64
 MEMPOOL_CALLS_S: Final = 120.0
 # the revert of a transaction as public chains mine it is not worth a whole block's gas
@@ -86,20 +87,23 @@ def call_data(signature: str, *args: Any) -> bytes:
 class VillainL1:
     """One L1 as the villain uses it. ``dev``: time, mining and the branch are ours to change."""
 
-    def __init__(self, client: L1Client, chain_id: int, *, dev: bool, wait_s: float = 120.0) -> None:
+    def __init__(self, client: L1Client, chain_id: int, *, dev: bool, patience_s: int = 0) -> None:
         self.client = client
         self.chain_id = chain_id
         self.dev = dev
-        self.wait_s = wait_s
+        self.patience_s = patience_s
+        self.wait_s = WAIT_S
         self.bills: dict[str, Bill] = {"attack": Bill(), "defence": Bill()}
         self._raw: dict[bytes, bytes] = {}
         self._published: dict[bytes, str] = {}
 
     @classmethod
-    async def open(cls, client: L1Client) -> VillainL1:
-        """Ask the node what it is: only the embedded chain and anvil are development chains."""
+    async def open(cls, client: L1Client, *, patience_s: int = 0) -> VillainL1:
+        """Ask the node what it is: only the embedded chain and anvil are development chains. ``patience_s``: how
+        long to wait really, where L1's time cannot be moved."""
         version = str(await client.rpc("web3_clientVersion")).lower()
-        return cls(client, await client.chain_id(), dev=version.startswith("anvil") or "anchorline-devchain" in version)
+        dev = version.startswith("anvil") or "anchorline-devchain" in version
+        return cls(client, await client.chain_id(), dev=dev, patience_s=patience_s)
 
     def forget_costs(self) -> None:
         """What was sent so far was preparation."""
@@ -217,10 +221,22 @@ class VillainL1:
         return await self.client.head()
 
     async def pass_time(self, seconds: int) -> L1Block:
-        """Let L1's clock jump; the head."""
-        self.need_dev("moved in time")
+        """Let L1's clock jump on a development chain; wait for it on others, as far as patience goes. The head."""
+        if not self.dev:
+            return await self._wait(seconds)
         await self.client.rpc("evm_increaseTime", seconds)
         return await self.mine()
+
+    async def _wait(self, seconds: int) -> L1Block:
+        if seconds > self.patience_s:
+            raise NotPlayable(f"it needs {seconds:,} s of L1 time: play it with --patience-s {seconds} or more")
+        head = await self.client.head()
+        due = head.timestamp + seconds
+        with trio.fail_after(seconds + self.wait_s):
+            while head.timestamp < due:
+                await trio.sleep(1)
+                head = await self.client.head()
+        return head
 
     async def reach(self, timestamp: int) -> L1Block:
         """The head as soon as its time is ``timestamp`` (seconds): waited for, or made on a development chain."""

@@ -128,7 +128,9 @@ class Ledger:
             for item in (block or {}).get("transactions", ()):
                 to = bytes.fromhex((item.get("to") or "0x")[2:])
                 if to in self._courts and bytes.fromhex(item["from"][2:]) not in ours:
-                    bill.add(await self._l1.mined(bytes.fromhex(item["hash"][2:])))
+                    receipt = await self._l1.mined(bytes.fromhex(item["hash"][2:]))
+                    if receipt.success:  # a rival who came too late is no part of the defence
+                        bill.add(receipt)
 
 
 def equity_of(view: TrieView, owner: bytes) -> int:

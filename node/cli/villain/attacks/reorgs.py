@@ -19,6 +19,7 @@ from node.cli.villain.field import Field
 from node.cli.villain.operator import Posted
 from node.l1.bindings import encode_post_batch
 from node.l1.types import L1Receipt
+from node.stf.commitments import unpack_position
 from sequencer.villains import KINDS
 
 DEPTHS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
@@ -100,6 +101,7 @@ async def inbox_reorged_under_an_honest_batch(field: Field) -> str:
     _draft, posted = await field.honest(leave=0)
     (again,) = await field.l1.reorg(await depth_of(field, deposit), keep=[posted.receipt.tx_hash])
     field.check(not again.success, "a batch was taken whose inbox L1 does not have")
+    await field.l1.reach(unpack_position(posted.header.globals[0]).l2_time_ms // 1_000 + 1)
     said = await field.l1.refused(field.operator.actor, field.rollup, encode_post_batch(posted.batch))
     field.check(said.split(":")[0] in ("INBOX_HASH", "INBOX_CURSOR"), f"L1 answered {said!r}")
     bond = (await field.ask("bond_of", field.operator.actor.address))[0]
