@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from node.cli.economy import report
 from node.cli.economy.montecarlo import PATHS_MAX, check_all
-from node.cli.economy.settings import Economy, compose, read_file, read_pairs
+from node.cli.economy.settings import KEYS, Economy, compose, read_file, read_pairs
 from node.cli.economy.solve import Verdict, judge_all
 from node.cli.l1 import DEFAULT_L1, L1Url
 from node.cli.output import UserError, emit, note, run_async
 
 _Pairs = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 _Chain = Annotated[Path | None, Parameter(name="--deployment", env_var="ANCHORLINE_DEPLOYMENT")]
-_FLAGS: Final = (
-    "bond_usd", "window_s", "value_locked_usd", "volatility", "anchor_interval_s", "turnover_usd_h", "gas_limit",
-    "base_fee_gwei", "ether_usd", "block_s", "proof_fee_max_gwei", "censor_share", "detect_s", "watchtowers")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Keys of an economy that have flags of their own; None: not given."""
+
+    bond_usd: Annotated[float | None, Parameter(help=KEYS["bond_usd"])] = None
+    window_s: Annotated[float | None, Parameter(help=KEYS["window_s"])] = None
+    value_locked_usd: Annotated[float | None, Parameter(help=KEYS["value_locked_usd"])] = None
+    volatility: Annotated[float | None, Parameter(help=KEYS["volatility"])] = None
+    anchor_interval_s: Annotated[float | None, Parameter(help=KEYS["anchor_interval_s"])] = None
+    turnover_usd_h: Annotated[float | None, Parameter(help=KEYS["turnover_usd_h"])] = None
+    gas_limit: Annotated[float | None, Parameter(help=KEYS["gas_limit"])] = None
+    base_fee_gwei: Annotated[float | None, Parameter(help=KEYS["base_fee_gwei"])] = None
+    ether_usd: Annotated[float | None, Parameter(help=KEYS["ether_usd"])] = None
+    block_s: Annotated[float | None, Parameter(help=KEYS["block_s"])] = None
+    proof_fee_max_gwei: Annotated[float | None, Parameter(help=KEYS["proof_fee_max_gwei"])] = None
+    censor_share: Annotated[float | None, Parameter(help=KEYS["censor_share"])] = None
+    detect_s: Annotated[float | None, Parameter(help=KEYS["detect_s"])] = None
+    watchtowers: Annotated[float | None, Parameter(help=KEYS["watchtowers"])] = None
 
 
 def economics(
-    *, bond_usd: float | None = None, window_s: float | None = None, value_locked_usd: float | None = None,
-    volatility: float | None = None, anchor_interval_s: float | None = None, turnover_usd_h: float | None = None,
-    gas_limit: float | None = None, base_fee_gwei: float | None = None, ether_usd: float | None = None,
-    block_s: float | None = None, proof_fee_max_gwei: float | None = None, censor_share: float | None = None,
-    detect_s: float | None = None, watchtowers: int | None = None, set_: _Pairs = None, config: Path | None = None,
+    *, flags: Flags = Flags(), set_: _Pairs = None, config: Path | None = None,
     deployment: _Chain = None, l1_rpc: L1Url = DEFAULT_L1, markets: Path | None = None, market: int = 0,
     paths: int = 20_000, seed: int = 1, plot: Path | None = None, strict: bool = False, json: bool = False,
 ) -> None:
@@ -38,34 +53,6 @@ def economics(
 
     Parameters
     ----------
-    bond_usd
-        What the operator's bond holds, USD.
-    window_s
-        Challenge window, seconds.
-    value_locked_usd
-        What a wrong root could pay out, USD.
-    volatility
-        Standard deviation of a year's return, as a fraction: 0.6 is 60%.
-    anchor_interval_s
-        Seconds between two batches when all is well.
-    turnover_usd_h
-        Notional traded in an hour, USD.
-    gas_limit
-        Gas of an L1 block.
-    base_fee_gwei
-        L1's base fee when the attack begins.
-    ether_usd
-        Price of L1's coin.
-    block_s
-        Seconds between L1 blocks.
-    proof_fee_max_gwei
-        Most that a watchtower pays per gas for its proof; 0: up to the value at stake.
-    censor_share
-        Share of L1's blocks whose builders leave a proof out for a bribe.
-    detect_s
-        Seconds until a watchtower that works has sent its proof.
-    watchtowers
-        Independent watchtowers.
     set_
         Any other key of an economy, as name=number; --json shows them all.
     config
@@ -91,9 +78,8 @@ def economics(
         raise UserError(f"--paths is 0, or 1000 to {PATHS_MAX}")
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise UserError("--plot needs matplotlib: install the package with its reports extra, pip install '.[reports]'")
-    given = locals()
-    flags = {name: given[name] for name in _FLAGS if given[name] is not None}
-    economy, origin = _compose(flags, set_ or [], config, deployment, l1_rpc, markets, market)
+    given = {name: value for name, value in asdict(flags).items() if value is not None}
+    economy, origin = _compose(given, set_ or [], config, deployment, l1_rpc, markets, market)
     verdicts = judge_all(economy)
     checks = check_all(economy, paths, seed) if paths else []
     if plot is not None:

@@ -20,6 +20,7 @@ from node.cli.economy import censorship, prices
 from node.cli.economy.settings import GWEI, IDLE_SHARE, LOST_SHARE, PROVER_SHARE, VICTIMS_SHARE, Economy
 
 HOUR_S: Final = 3_600.0
+CENT: Final = 0.01
 #: messages that a batch must consume at most (contracts/inbox.vy: FORCED_PER_BATCH)
 MESSAGES_PER_BATCH: Final = 64
 #: an Inbox transaction is one non-zero byte of posted data: 40 gas (EIP-7623)
@@ -37,8 +38,13 @@ class Flow:
 
     @property
     def net(self) -> float:
-        """Above zero the attack pays."""
+        """What the attacker is left with."""
         return self.gain - self.cost
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is worth a cent."""
+        return self.net > CENT
 
 
 @dataclass(frozen=True)
@@ -193,6 +199,8 @@ def _insider_limit(economy: Economy, cost: float) -> str:
 
 
 def _space_limit(economy: Economy) -> str:
+    if 2 * economy.proof_gas >= economy.gas_limit:
+        return "a proof of more than half an L1 block may be kept out for nothing: the L1 needs larger blocks"
     count = censorship.space_blocks(economy, economy.value_locked_usd)
     return "no proof is paid for at this base fee: raise proof_fee_max_gwei" if count is None else (
         f"{count:,} L1 blocks, against {censorship.blocks(economy):,} in the window")
@@ -205,7 +213,7 @@ def _flood_limit(economy: Economy) -> str:
 
 ATTACKS: Final = (
     Attack("buy-space", "wrong root; L1's blocks filled until the window closes", buy_space,
-           "V against s*b*(rho^k - 1)/(rho - 1) + (n - k)*min(s, T)*(7/8*p* - b)",
+           "V against s*b*(rho^k - 1)/(rho - 1) + (n - k)*T*(7/8*p* - b)",
            "EIP-1559; node/cli/economy/censorship.py", _space_limit),
     Attack("bribe", "wrong root; L1's builders bribed", bribe,
            "q^n * V against (1 - q^n)*0.8*B + w*q*(1 - q^n)/(1 - q)",

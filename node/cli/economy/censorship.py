@@ -12,13 +12,13 @@ so the cheapest pattern is the one with the lowest base fees. While b_i < p* the
 it by rho = 1 + (s/T - 1)/8 or more; once b_i >= p* it may leave a block empty, and is back at 7/8 * p* at worst. So
 b_i >= min(b_0 * rho^i, 7/8 * p*) whatever the pattern, and
 
-    cost(n) >= s * b_0 * (rho^k - 1) / (rho - 1)  +  (n - k) * min(s, T) * (7/8 * p* - b_0)
+    cost(n) >= s * b_0 * (rho^k - 1) / (rho - 1)  +  (n - k) * T * (7/8 * p* - b_0)
     k = min(n, floor(ln(7/8 * p* / b_0) / ln rho))
 
 The "- b_0" grants that others go on spending on blocks what they spent before. Left out, in the attacker's favour:
 below p* the proof's sender can offer the difference as a tip, which the attacker has to outbid for all of s; and
-whatever others buy beside s makes the base fee rise faster. A proof larger than half a block (s <= T) leaves rho at 1:
-then only the base fee of s is counted, for as long as the window lasts.
+whatever others buy beside s makes the base fee rise faster. For a proof larger than half a block (s <= T) nothing
+follows, since others' demand may raise the base fee by itself: then the bound is 0.
 
     p* = max(what the watchtower's fee limit allows, prover's reward / g)
 
@@ -36,7 +36,7 @@ Mamageishvili and Sudakov, "Economic Censorship Games in Fraud Proofs", arXiv 25
 
 from __future__ import annotations
 
-from math import ceil, exp, floor, log, log1p
+from math import ceil, exp, floor, inf, log, log1p
 from typing import Final
 
 from node.cli.economy.settings import GWEI, PROVER_SHARE, Economy
@@ -79,11 +79,11 @@ def growth(economy: Economy, fill: float = 0.0) -> float:
 
 
 def ramp_blocks(economy: Economy) -> float:
-    """k: full blocks until the base fee is at 7/8 of p*; infinite if it never rises."""
+    """k: blocks with s bought until the base fee is at 7/8 of p*; infinite if it never rises."""
     rho, price = growth(economy), FALL * proof_price_gwei(economy)
     if price <= economy.base_fee_gwei:
         return 0
-    return floor(log(price / economy.base_fee_gwei) / log(rho) + 1e-9) if rho > 1 else float("inf")
+    return floor(log(price / economy.base_fee_gwei) / log(rho) + 1e-9) if rho > 1 else inf
 
 
 def fill_cost(economy: Economy, count: float, fill: float = 0.0) -> float:
@@ -104,14 +104,14 @@ def _block_usd(economy: Economy) -> float:
 
 def hold_cost(economy: Economy) -> float:
     """USD a block for keeping the base fee where nobody pays for the proof, at least."""
-    gas = min(space_gas(economy), economy.gas_limit / 2)
     over = max(0.0, FALL * proof_price_gwei(economy) - economy.base_fee_gwei)
-    return gas * over * GWEI * economy.ether_usd
+    return economy.gas_limit / 2 * over * GWEI * economy.ether_usd
 
 
 def space_cost(economy: Economy, count: int) -> float:
-    """Least USD for which bought space keeps a proof out for ``count`` blocks; 0 if nobody would pay for the proof."""
-    if proof_price_gwei(economy) <= economy.base_fee_gwei:
+    """Least USD for which bought space keeps a proof out for ``count`` blocks; 0 if nobody would pay for the proof, or
+    where no bound is known."""
+    if proof_price_gwei(economy) <= economy.base_fee_gwei or growth(economy) == 1:
         return 0.0
     ramp = min(float(count), ramp_blocks(economy))
     return min(COST_MAX, fill_cost(economy, ramp) + (count - ramp) * hold_cost(economy))
@@ -122,11 +122,11 @@ def space_blocks(economy: Economy, usd: float) -> int | None:
     if usd <= 0:
         return 0
     ramp, rho = ramp_blocks(economy), growth(economy)
-    if ramp == 0 and hold_cost(economy) == 0:
+    if rho == 1 or (ramp == 0 and hold_cost(economy) == 0):
         return None
-    climb = usd / _block_usd(economy) if rho == 1 else log1p(usd * (rho - 1) / _block_usd(economy)) / log(rho)
+    climb = log1p(usd * (rho - 1) / _block_usd(economy)) / log(rho)
     if climb <= ramp:
-        return ceil(climb - 1e-9)
+        return max(1, ceil(climb - 1e-9))
     return ceil(ramp + (usd - fill_cost(economy, ramp)) / hold_cost(economy) - 1e-9)
 
 

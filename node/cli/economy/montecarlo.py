@@ -88,7 +88,7 @@ def touches(random: Random, cushion: float, spread: float, steps: int = STEPS) -
 def common_cushion(economy: Economy, time_s: float) -> tuple[float, str]:
     """The cushion at this un-anchored time; or one and a half deviations where its break would hardly be seen."""
     cushion, spread = prices.cushion(economy, time_s), prices.deviation(economy, time_s)
-    if prices.touch_chance(cushion, spread) > 0.01:
+    if spread == 0 or prices.touch_chance(cushion, spread) > 0.01:
         return cushion, "configured cushion"
     return 1.5 * spread, "cushion of 1.5 deviations"
 

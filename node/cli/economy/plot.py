@@ -59,6 +59,18 @@ def spaced(first: float, last: float, count: int = _POINTS) -> list[float]:
     return [first * (last / first) ** (step / (count - 1)) for step in range(count)]
 
 
+def _line(axis: Any, across: list[float], up: list[float], **style: Any) -> None:
+    """A line on logarithmic axes, where it is above zero."""
+    seen = [(x, y) for x, y in zip(across, up, strict=True) if y > 0]
+    if seen:
+        axis.plot([x for x, _ in seen], [y for _, y in seen], **style)
+
+
+def _legend(axis: Any, place: str) -> None:
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, loc=place)
+
+
 def _chances(axis: Any, economy: Economy, paths: int, random: Random) -> None:
     """Formula and simulation over un-anchored time, with the add-on and without."""
     last = max(DAY_S, economy.tau_halt_s, economy.promise_deadline_s, 4 * economy.anchor_interval_s)
@@ -66,7 +78,7 @@ def _chances(axis: Any, economy: Economy, paths: int, random: Random) -> None:
         label = f"{'with' if with_addon else 'without'} the finality add-on"
         times = spaced(economy.anchor_interval_s / 4, last)
         values = [prices.stale_chance(economy, tau, with_addon=with_addon) for tau in times]
-        axis.plot([tau / 60 for tau in times], values, color=colour, label=label)
+        _line(axis, [tau / 60 for tau in times], values, color=colour, label=label)
         common = [tau for tau, value in zip(times, values, strict=True) if value > _SEEN]
         seen = [simulate(economy, tau, with_addon, paths, random)
                 for tau in (spaced(common[0], common[-1], _DOTS) if len(common) > 1 else ())]
@@ -80,7 +92,7 @@ def _chances(axis: Any, economy: Economy, paths: int, random: Random) -> None:
             axis.text(tau / 60, 1.2, name, fontsize=7, color=_GREY, ha="center", va="bottom")
     axis.set(xscale="log", yscale="log", ylim=(1e-9, 1), xlabel="un-anchored time, minutes")
     axis.set_title("Chance that the cushion of a new position is gone (dots: simulated)", fontsize=10, pad=16)
-    axis.legend(fontsize=8, loc="upper left")
+    _legend(axis, "upper left")
 
 
 def simulate(
@@ -104,16 +116,16 @@ def _space(axis: Any, economy: Economy) -> None:
     windows = _windows(economy)
     counts = [censorship.blocks(economy, window) for window in windows]
     hours = [window / HOUR_S for window in windows]
-    axis.plot(hours, [censorship.space_cost(economy, count) for count in counts], color=_BLUE,
-              label=f"space, until {censorship.proof_price_gwei(economy):,.0f} gwei deter the proof")
-    axis.plot(hours, [censorship.fill_cost(economy, count) for count in counts], color=_GREY, linestyle="--",
-              label="space, if the watchtower never gives up")
+    _line(axis, hours, [censorship.space_cost(economy, count) for count in counts], color=_BLUE,
+          label=f"space, until {censorship.proof_price_gwei(economy):,.0f} gwei deter the proof")
+    _line(axis, hours, [censorship.fill_cost(economy, count) for count in counts], color=_GREY, linestyle="--",
+          label="space, if the watchtower never gives up")
     axis.axhline(max(1.0, economy.value_locked_usd), color=_RED, linewidth=1, label="value locked")
     _now(axis, economy)
     top = max(1e3, 1e3 * economy.value_locked_usd, censorship.space_cost(economy, counts[-1]))
     axis.set(xscale="log", yscale="log", xlabel="challenge window, hours", ylabel="USD", ylim=(1e2, top))
     axis.set_title("Cost of keeping a proof out by filling blocks", fontsize=10)
-    axis.legend(fontsize=8, loc="lower right")
+    _legend(axis, "lower right")
 
 
 def _bribery(axis: Any, economy: Economy) -> None:
@@ -124,15 +136,15 @@ def _bribery(axis: Any, economy: Economy) -> None:
     for share, colour in zip(shares, _COLOURS, strict=False):
         gains = [censorship.kept_out_chance(economy, censorship.blocks(economy, window), share)
                  * economy.value_locked_usd for window in windows]
-        axis.plot(hours, gains, color=colour, label=f"expected gain, {share:.1%} of blocks censor")
+        _line(axis, hours, gains, color=colour, label=f"expected gain, {share:.1%} of blocks censor")
     costs = [bribe(replace(economy, window_s=window)).cost for window in windows]
-    axis.plot(hours, costs, color="black", linewidth=1, linestyle="--",
-              label=f"expected cost, {economy.censor_share:.1%} of blocks")
+    _line(axis, hours, costs, color="black", linewidth=1, linestyle="--",
+          label=f"expected cost, {economy.censor_share:.1%} of blocks")
     _now(axis, economy)
     axis.set(xscale="log", yscale="log", xlabel="challenge window, hours", ylabel="USD",
              ylim=(1, 10 * max(10.0, economy.value_locked_usd, *costs)))
     axis.set_title("Keeping a proof out by bribing L1's builders", fontsize=10)
-    axis.legend(fontsize=8, loc="upper right")
+    _legend(axis, "upper right")
 
 
 def _now(axis: Any, economy: Economy) -> None:
@@ -145,10 +157,10 @@ def _bonds(axis: Any, economy: Economy, verdicts: list[Verdict]) -> None:
     most = max([economy.bond_usd, 1.0, *(verdict.least_bond_usd or 0 for verdict in stopped)]) * 1.5
     bonds = [most * step / _POINTS for step in range(_POINTS + 1)]
     flows: dict[str, Callable[[Economy], Any]] = {attack.name: attack.flow for attack in ATTACKS}
-    for verdict, colour in zip(stopped, _COLOURS, strict=False):
+    for number, (verdict, colour) in enumerate(zip(stopped, _COLOURS, strict=False)):
         name = verdict.attack.name
-        axis.plot([bond / 1e3 for bond in bonds],
-                  [flows[name](replace(economy, bond_usd=bond)).net / 1e3 for bond in bonds], color=colour, label=name)
+        nets = [flows[name](replace(economy, bond_usd=bond)).net / 1e3 for bond in bonds]
+        axis.plot([bond / 1e3 for bond in bonds], nets, color=colour, label=name, linestyle=("-", "--")[number % 2])
     gains = [verdict.attack.flow(replace(economy, bond_usd=0)).net / 1e3 for verdict in stopped]
     if gains:
         axis.set_ylim(-1.2 * max(gains), 1.15 * max(gains))

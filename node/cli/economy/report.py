@@ -22,12 +22,14 @@ WIDTH: Final = 118
 
 
 def build(economy: Economy, origin: dict[str, str], verdicts: list[Verdict], checks: list[Check]) -> dict[str, Any]:
-    """The report as plain values. Money USD, times seconds; thresholds are null where no value is enough."""
+    """The report as plain values. Money USD, times seconds; an attack's threshold is null where no value is enough."""
     return {
         "economy": asdict(economy), "origin": origin,
         "attacks": [attack_json(verdict) for verdict in verdicts],
         "least_bond_usd": overall([verdict.least_bond_usd for verdict in verdicts]),
         "shortest_window_s": overall([verdict.shortest_window_s for verdict in verdicts]),
+        "no_bond_helps": [verdict.attack.name for verdict in verdicts if verdict.least_bond_usd is None],
+        "no_window_helps": [verdict.attack.name for verdict in verdicts if verdict.shortest_window_s is None],
         "pays": [verdict.attack.name for verdict in verdicts if verdict.pays],
         "most": max(verdicts, key=lambda verdict: verdict.flow.gain).attack.name,
         "not_priced": [asdict(bound) for bound in bounds(economy)],
@@ -69,7 +71,7 @@ def facts(economy: Economy) -> dict[str, float | None]:
     }
 
 
-# --- for people --------------------------------------------------------------------------------------------------------
+# --- for people ------------------------------------------------------------------------------------------------------
 
 
 def text(economy: Economy, origin: dict[str, str], verdicts: list[Verdict], checks: list[Check]) -> str:
@@ -95,6 +97,10 @@ def usd(value: float) -> str:
     if abs(value) >= 1e15:
         return f"{value:.0e}"
     return f"{value:,.0f}" if abs(value) >= 100 or value == 0 else f"{value:,.2f}"
+
+
+def _dollars(value: float) -> str:
+    return f"{usd(value)} USD"
 
 
 def span(seconds: float) -> str:
@@ -179,15 +185,15 @@ def _checks(checks: list[Check]) -> Table:
 def verdict_lines(economy: Economy, verdicts: list[Verdict], checks: list[Check]) -> list[str]:
     """The conclusion in words."""
     lines = []
-    bond = overall([verdict.least_bond_usd for verdict in verdicts])
-    window = overall([verdict.shortest_window_s for verdict in verdicts])
     paying = [verdict.attack.name for verdict in verdicts if verdict.pays]
-    lines.append("No bond alone stops all of them." if bond is None else
-                 f"Least bond for which none of them pays, all else as it is: {usd(bond)} USD "
-                 f"(now {usd(economy.bond_usd)}).")
-    lines.append("No window alone stops all of them." if window is None else
-                 f"Shortest window for which none of them pays, all else as it is: {span(window)} "
-                 f"(now {span(economy.window_s)}).")
+    for what, thing, values, now, show in (
+            ("Least bond", "bond", [(v.attack.name, v.least_bond_usd) for v in verdicts], economy.bond_usd, _dollars),
+            ("Shortest window", "window", [(v.attack.name, v.shortest_window_s) for v in verdicts], economy.window_s,
+             span)):
+        helpless = [name for name, value in values if value is None]
+        against = f"; no {thing} stops {', '.join(helpless)}" if helpless else ""
+        lines.append(f"{what} against all attacks that a {thing} stops, all else as it is: "
+                     f"{show(overall([value for _, value in values]))} (now {show(now)}){against}.")
     known = facts(economy)
     lines.append(f"A proof costs {usd(known['proof_cost_usd'] or 0)} USD at today's base fee and earns its prover "
                  f"{usd(known['prover_reward_usd'] or 0)} USD: worth it up to "

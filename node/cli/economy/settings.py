@@ -35,7 +35,7 @@ class Economy:
 
     # the rollup's contracts
     bond_usd: float = _key(100_000, 0, 1e15, "what the operator's bond holds")
-    window_s: float = _key(86_400, 0, YEAR_S * 10, "challenge window")
+    window_s: float = _key(86_400, 0, YEAR_S * 10, "challenge window, seconds")
     value_locked_usd: float = _key(10_000_000, 0, 1e15, "custody: what a wrong root could pay out")
     promise_deadline_s: float = _key(21_600, 1, YEAR_S, "from a promise to its posting")
     seat_idle_s: float = _key(21_600, 1, YEAR_S, "a message unconsumed for so long lets anyone evict the operator")
@@ -53,8 +53,8 @@ class Economy:
     sigma_floor: float = _key(5e-5, 0, 1, "least volatility per square root of a second that the add-on takes")
     addon_cap: float = _key(0.1, 0, 1, "most that un-anchored time adds to initial margin")
     # the market
-    volatility: float = _key(0.6, 0, 100, "standard deviation of a year's return")
-    turnover_usd_h: float = _key(500_000, 0, 1e15, "traded notional in an hour")
+    volatility: float = _key(0.6, 0, 100, "standard deviation of a year's return; 0.6 is 60%")
+    turnover_usd_h: float = _key(500_000, 0, 1e15, "notional traded in an hour")
     open_interest_usd: float = _key(10_000_000, 0, 1e15, "largest position that one attacker can hold")
     insider_share: float = _key(0.5, 0, 1, "share of un-anchored trades that are the operator's own")
     tail_z: float = _key(5, 0, 40, "standard deviations of a price move that count as the most")

@@ -31,7 +31,7 @@ class Verdict:
     @property
     def pays(self) -> bool:
         """Whether the attacker gains."""
-        return self.flow.net > 0
+        return self.flow.pays
 
 
 def least(fails: Callable[[float], bool], most: float, tolerance: float) -> float | None:
@@ -54,8 +54,8 @@ def least(fails: Callable[[float], bool], most: float, tolerance: float) -> floa
 
 def judge(attack: Attack, economy: Economy) -> Verdict:
     """An attack's flow and thresholds."""
-    bond = least(lambda value: attack.flow(replace(economy, bond_usd=value)).net <= 0, BOND_MAX, 1e-9)
-    window = least(lambda value: attack.flow(replace(economy, window_s=value)).net <= 0, WINDOW_MAX_S, 1e-9)
+    bond = least(lambda value: not attack.flow(replace(economy, bond_usd=value)).pays, BOND_MAX, 1e-9)
+    window = least(lambda value: not attack.flow(replace(economy, window_s=value)).pays, WINDOW_MAX_S, 1e-9)
     return Verdict(attack, attack.flow(economy), bond, window)
 
 
@@ -64,6 +64,6 @@ def judge_all(economy: Economy) -> list[Verdict]:
     return [judge(attack, economy) for attack in ATTACKS]
 
 
-def overall(values: list[float | None]) -> float | None:
-    """What is enough for all: the largest threshold; None if one has none."""
-    return None if any(value is None for value in values) else max((value or 0.0 for value in values), default=0.0)
+def overall(values: list[float | None]) -> float:
+    """What is enough for all that a value helps against: the largest threshold."""
+    return max((value for value in values if value is not None), default=0.0)
