@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -15,6 +16,8 @@ import trio
 
 from node.config import Config
 from node.derive.chain import Chain
+from node.derive.keeping import PROVABLE, STATES, Entry, Keeping
+from node.derive.kept import PromiseBook
 from node.derive.pipeline import OnDispute, Pipeline
 from node.derive.replay import Dispute
 from node.errors import Temporary
@@ -23,8 +26,10 @@ from node.l1.client import L1Client
 from node.metrics import Metrics
 from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
+from node.rpc.methods.promises import CHANNEL, Promises, verdict_of
 from node.rpc.methods.reads import Node, Reads
 from node.rpc.server import Registry, serve_metrics, serve_rpc
+from node.rpc.subscriptions import Hub
 from node.stf import encoding
 from node.storage.kv import open_kv
 from node.transport import Bound
@@ -47,6 +52,7 @@ class Contract:
     challenge_window_s: int
     verifier: bytes
     genesis_root: bytes
+    promise_court: bytes
 
 
 @dataclass(slots=True)
@@ -60,6 +66,8 @@ class Verifier:
     pipeline: Pipeline
     node: Node
     metrics: Metrics
+    hub: Hub
+    keeping: Keeping
     failures: int = 0
     problem: str = ""
 
@@ -70,7 +78,7 @@ async def read_contract(client: L1Client, rollup: bytes) -> Contract:
         return bindings.decode_result(name, await client.call(rollup, bindings.encode_call(name)))
 
     params = await ask("params")
-    return Contract(rollup, params[8], params[0], await ask("verifier"), params[9])
+    return Contract(rollup, params[8], params[0], await ask("verifier"), params[9], await ask("promise_court"))
 
 
 def domain_of(contract: Contract) -> bytes:
@@ -109,7 +117,12 @@ def _assemble(
     )
     node = Node(
         role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id, units=parse_markets(config.rpc.markets))
-    verifier = Verifier(config, client, contract, chain, pipeline, node, Metrics(role, CLIENT_VERSION))
+    metrics = Metrics(role, CLIENT_VERSION)
+    hub = Hub(metrics)
+    keeping = Keeping(
+        chain, PromiseBook(client, contract.address, contract.promise_court, chain),
+        finalized=lambda: node.heads.finalized, changed=partial(_tell, hub, metrics))
+    verifier = Verifier(config, client, contract, chain, pipeline, node, metrics, hub, keeping)
     node.extra = lambda: status_extra(verifier)
     refresh(verifier, l1_time=0)
     return verifier
@@ -120,6 +133,7 @@ async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.Tas
     async with trio.open_nursery() as nursery:
         bound = await nursery.start(_serve, verifier)
         nursery.start_soon(derive, verifier)
+        nursery.start_soon(watch_promises, verifier)
         if config.metrics.enabled:
             await nursery.start(serve_metrics, config.metrics, verifier.metrics)
         if on_ready is not None:
@@ -134,6 +148,8 @@ async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = tr
     Reads(verifier.node).register(registry)
     Explain(verifier.node).register(registry)
     Eth(verifier.node).register(registry)
+    verifier.hub.register(registry, eth_heads=False)
+    Promises(verifier.keeping, verifier.contract.promise_court).register(registry, verifier.hub)
     config = verifier.config.rpc
 
     def problem() -> str:
@@ -157,6 +173,27 @@ async def derive(verifier: Verifier) -> None:
         verifier.metrics.derivation_idle.set(0 if more else 1)
         if not more:
             await trio.sleep(verifier.config.l1.poll_ms / 1000)
+
+
+async def watch_promises(verifier: Verifier) -> None:
+    """Look after traders' promises for ever, beside derivation, which is the one that complains about L1."""
+    while True:
+        progress = verifier.pipeline.progress
+        try:
+            await verifier.keeping.watch(progress.dropped + progress.reorgs)
+        except Temporary as error:
+            log.debug("promises_unchecked", reason=str(error))
+        counts = verifier.keeping.counts()
+        for state in STATES:
+            verifier.metrics.kept_promises.labels(state).set(counts[state])
+        await trio.sleep(verifier.config.l1.poll_ms / 1000)
+
+
+def _tell(hub: Hub, metrics: Metrics, entry: Entry) -> None:
+    """A promise's verdict has changed."""
+    if entry.state in PROVABLE:
+        metrics.promises_broken.labels(entry.state).inc()
+    hub.publish(f"{CHANNEL}.{entry.account}", [verdict_of(entry)])
 
 
 async def _complain(verifier: Verifier, error: Temporary) -> None:

@@ -126,7 +126,8 @@ async def test_a_real_fraud_comes_first_while_a_drill_is_on(tmp_path: Path) -> N
             seen = await wait_for(
                 partial(newest, tower), lambda drill: drill["state"] not in ("following", "answering"), seconds=60)
             assert seen["state"] == "passed" and seen["answer"]["outcome"] == "proven", seen
-            await wait_for(partial(metric, tower, 'anchorline_drills_total{outcome="passed"}'), lambda count: count == 1)
+            name = "anchorline_drills_total{outcome=\"passed\"}"
+            await wait_for(partial(metric, tower, name), lambda count: count == 1)
             assert await metric(tower, "anchorline_drill_passed_timestamp") > 0
             head = await world.chain.client.head()
             assert spent_gas(folder, head.timestamp) == seen["answer"]["gas"]
