@@ -19,38 +19,34 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import rlp
 import structlog
 import trio
 
 from node.derive import evidence
-from node.derive.blocks import rlp_bytes, rlp_int, rlp_list
 from node.derive.chain import Chain
-from node.derive.evidence import KeptPromise
-from node.derive.kept import Keepsake, PromiseBook, Verdict
-from node.derive.promises import (
-    GROUP_MAX,
-    BadPromise,
-    SignedPromise,
-    check_promise,
-    decode_promise,
-    digest,
-    encode_promise,
-    recover_signer,
+from node.derive.keepsakes import (
+    Entry,
+    NotKept,
+    account_of,
+    check_form,
+    decode_keepsake,
+    encode_keepsake,
+    entry_of,
+    name_of,
 )
-from node.stf import encoding
-from node.stf.trie import keccak
-from node.stf.types import ACTIONS, SET_KEY, WITHDRAW
+from node.derive.kept import Keepsake, PromiseBook, Verdict
+from node.derive.promises import recover_signer
 from node.storage.chain_store import Table, records, row_key
+
+__all__ = ["PROVABLE", "STATES", "Entry", "Found", "Keeping", "NotKept"]
 
 log = structlog.get_logger("promises")
 
 KEPT_MAX: Final = 16_384
 PER_ACCOUNT_MAX: Final = 1_024
-DATA_BYTES_MAX: Final = 2_048  # a list of 32 orders has less
-PATH_MAX: Final = 8  # of a group of 256
 KEYS_MAX: Final = 1_024
 PROOFS_MAX: Final = 64
 LOOKUPS_PER_S: Final = 4.0
@@ -58,36 +54,6 @@ LOOKUPS_BURST: Final = 16.0
 YIELD_EVERY: Final = 64
 PROVABLE: Final = frozenset(("broken", "late"))
 STATES: Final = ("waiting", "kept", "broken", "late", "void", "elsewhere", "unbound")
-
-
-class NotKept(Exception):
-    """A promise that is not taken in. ``kind``: bad (it is none), unbound (nobody answers for it), full, busy."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-@dataclass(slots=True)
-class Entry:
-    """What is remembered of a kept promise; the rest is on disk. ``block``: where its position was found."""
-
-    id: bytes
-    serial: int
-    account: int
-    epoch: int
-    position: int
-    tx_hash: bytes
-    time: int
-    state: str = "waiting"
-    batch: int = 0
-    block: int = 0
-    final: bool = False
-
-    @property
-    def settled(self) -> bool:
-        """Nothing can come of it any more."""
-        return self.state in ("void", "elsewhere", "unbound") or (self.state == "kept" and self.final)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +103,31 @@ class Keeping:
     async def keep(self, keepsake: Keepsake) -> Entry:
         """Take a promise in, durably; the same one again changes nothing. Raises NotKept, Temporary."""
         identity = name_of(self._chain.domain, keepsake)
-        known = self._entries.get(identity)
+        known = self._known(identity, keepsake)
         if known is not None:
             return known
         account = check_form(self._chain.domain, keepsake)
         await self._check_bound(keepsake)
-        known = self._entries.get(identity)
+        known = self._known(identity, keepsake)
         if known is not None:
             return known
+        if identity in self._entries:
+            self._remove(self._entries[identity])
         self._make_room(account)
         self._serial += 1
-        self._chain.kv.write([(row_key(Table.KEPT, identity), _encode(keepsake, self._serial))], sync=True)
-        entry = _entry(identity, keepsake, self._serial, account)
+        self._chain.kv.write([(row_key(Table.KEPT, identity), encode_keepsake(keepsake, self._serial))], sync=True)
+        entry = entry_of(identity, keepsake, self._serial, account)
         self._add(entry)
         twin = self._twin(entry)
         if twin is not None:
             for each in (entry, twin):
                 self._set(each, "broken", each.batch, each.block)
         return entry
+
+    def _known(self, identity: bytes, keepsake: Keepsake) -> Entry | None:
+        """The entry that this promise has already; none if it lacks the transaction that comes now."""
+        entry = self._entries.get(identity)
+        return None if entry is not None and entry.account == 0 and keepsake.data else entry
 
     async def _check_bound(self, keepsake: Keepsake) -> None:
         """Ask L1 once whether a bond answers for this key, in this epoch."""
@@ -220,10 +193,10 @@ class Keeping:
 
     def _load(self) -> None:
         """What an earlier run kept; verdicts are found anew."""
-        rows = [(name, _decode(row)) for name, row in records(self._chain.kv, Table.KEPT)]
+        rows = [(name, decode_keepsake(row)) for name, row in records(self._chain.kv, Table.KEPT)]
         for identity, (keepsake, serial) in sorted(rows, key=lambda row: row[1][1]):
             self._serial = serial
-            self._add(_entry(identity, keepsake, serial, account_of(keepsake.data)))
+            self._add(entry_of(identity, keepsake, serial, account_of(keepsake.data)))
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -320,60 +293,4 @@ class Keeping:
     def _read(self, identity: bytes) -> Keepsake:
         data = self._chain.kv.get(row_key(Table.KEPT, identity))
         assert data is not None, "entries are on disk"
-        return _decode(rlp.decode(data))[0]
-
-
-# --- one promise ------------------------------------------------------------------------------------------------------
-
-
-def _entry(identity: bytes, keepsake: Keepsake, serial: int, account: int) -> Entry:
-    kept, promise = keepsake.kept, keepsake.kept.signed.promise
-    return Entry(identity, serial, account, promise.epoch, kept.position, kept.tx_hash, promise.time)
-
-
-def name_of(domain: bytes, keepsake: Keepsake) -> bytes:
-    """A kept promise's id: what was signed, the place in it, and the transaction."""
-    kept = keepsake.kept
-    return keccak(digest(domain, kept.signed.promise) + kept.position.to_bytes(8, "big") + kept.tx_hash)
-
-
-def check_form(domain: bytes, keepsake: Keepsake) -> int:
-    """The account whose transaction was promised. Raises NotKept unless it all hangs together and is of legal size."""
-    kept = keepsake.kept
-    promise = kept.signed.promise
-    if not 1 <= promise.count <= GROUP_MAX or len(kept.path) > PATH_MAX:
-        raise NotKept("bad", f"a promise is for 1 to {GROUP_MAX} transactions")
-    if len(keepsake.data) > DATA_BYTES_MAX or (keepsake.data and keccak(keepsake.data) != kept.tx_hash):
-        raise NotKept("bad", f"data: give the transaction that was promised, at most {DATA_BYTES_MAX} bytes, or none")
-    try:
-        check_promise(domain, recover_signer(domain, kept.signed), kept.signed, kept.position, kept.tx_hash, kept.path)
-    except BadPromise as error:
-        raise NotKept("bad", str(error)) from None
-    return account_of(keepsake.data)
-
-
-def account_of(transaction: bytes) -> int:
-    """Whose transaction it is; 0 for none, and those that no account signs. Raises NotKept if none can be read."""
-    if not transaction or transaction[0] not in (ACTIONS, WITHDRAW, SET_KEY):
-        return 0
-    encoding.load(transaction)
-    account, end = encoding.read_varint(1)
-    if end == encoding.BAD or account == 0:
-        raise NotKept("bad", "data: no transaction of an account")
-    return account
-
-
-def _encode(keepsake: Keepsake, serial: int) -> bytes:
-    kept = keepsake.kept
-    return rlp_list((
-        rlp_bytes(encode_promise(kept.signed.promise)), rlp_bytes(kept.signed.signature), rlp_int(kept.position),
-        rlp_bytes(kept.tx_hash), rlp_bytes(b"".join(kept.path)), rlp_int(keepsake.time), rlp_bytes(keepsake.data),
-        rlp_int(serial)))
-
-
-def _decode(row: list[Any]) -> tuple[Keepsake, int]:
-    promise, signature, position, tx_hash, joined, time, data, serial = row
-    path = [joined[at : at + 32] for at in range(0, len(joined), 32)]
-    signed = SignedPromise(decode_promise(promise), signature)
-    kept = KeptPromise(signed, int.from_bytes(position, "big"), tx_hash, path)
-    return Keepsake(kept, int.from_bytes(time, "big"), data), int.from_bytes(serial, "big")
+        return decode_keepsake(rlp.decode(data))[0]

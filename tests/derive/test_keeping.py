@@ -186,6 +186,17 @@ async def test_what_no_bond_answers_for_is_not_taken_in() -> None:
     assert len(scene.store) == 1 and scene.store.of_account(1) == [again]
 
 
+async def test_a_promise_without_its_transaction_gets_its_account_when_that_comes() -> None:
+    scene = Scene()
+    whole = keepsake(1, 5)
+    bare = await scene.store.keep(Keepsake(whole.kept, whole.time, b""))
+    assert bare.account == 0
+    entry = await scene.store.keep(whole)
+    assert (entry.account, entry.id) == (1, bare.id) and len(scene.store) == 1
+    assert await scene.store.keep(Keepsake(whole.kept, whole.time, b"")) is entry
+    scene.check()
+
+
 @given(steps=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30), st.sampled_from(
     ("keep", "keep", "keep", "settle", "break", "rollback"))), max_size=60))
 def test_whatever_happens_room_is_bounded_and_the_counts_are_right(steps: list[tuple[int, int, str]]) -> None:

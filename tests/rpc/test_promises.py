@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from node.sdk.client import Client
 from node.sdk.errors import BadRequest, BadSignature, NotFound, RateLimitExceeded
 from node.service import run_verifier
 from tests.cli.test_promises import broken, replace_signature
+from tests.cli.test_trade import Shell
 from tests.sequencer.l1_world import BOND, OPERATOR, TRADERS, World, deployed, wait_for
 from tests.sequencer.test_service import anchor_all, open_accounts, sequencing
 from tests.stf.world import private_key
@@ -90,6 +92,11 @@ async def test_a_kept_promise_is_followed_until_it_is_final_through_a_restart(tm
             final = await wait_for(partial(client.promise_verdict, told.id), lambda v: v.final, seconds=60)
             assert (final.state, final.batch) == ("kept", found.batch)
             assert await metric(url, 'anchorline_kept_promises{state="kept"}') == 1
+            file = tmp_path / "promises.jsonl"
+            file.write_text("".join(json.dumps(answer) + "\n" for answer in (first, second)))
+            told = await Shell({}).json("promises", str(file), "--verifier", url)
+            assert [(row["state"], row["position"]) for row in told["promises"]] == [
+                ("kept", first["position"]), ("kept", second["position"])]
             with pytest.raises(NotFound, match="al_keepPromise takes one in"):
                 await client.promise_verdict("0x" + "00" * 32)
 
