@@ -139,7 +139,7 @@ def test_the_text_says_all_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     for attack in ATTACKS:
         assert attack.title.split()[0] in words and shown.count(f"\n{attack.name} ") == 2
     assert "withhold promised trades never posted" in words
-    assert "PAYS 4,811 USD until there is a bond of 98,108" in words
+    assert "PAYS 4,811 USD until there is a bond of 98,109 USD" in words
     assert "never pays from a window of 1.727 h on" in words
     assert "bond_usd 50,000 flag what the operator's bond holds" in words
     assert "a majority of L1's validators censors" in words and "this one is TOO SHORT" in words

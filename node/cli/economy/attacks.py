@@ -219,11 +219,11 @@ ATTACKS: Final = (
            "q^n * V against (1 - q^n)*0.8*B + w*q*(1 - q^n)/(1 - q)",
            "arXiv 2301.13321, 2502.20334; q: arXiv 2407.13931",
            lambda e: f"each of {censorship.blocks(e):,} L1 blocks lets the proof in with a chance of "
-           f"{1 - e.censor_share:.2%}"),
+           f"{100 * (1 - e.censor_share):.3g}%"),
     Attack("unseen", "wrong root; all watchtowers blind", unseen,
            "P*V against (1 - P)*0.8*B, P = c + (1 - c)*(u*e^(-W/r))^m",
            "after Mamageishvili and Felten, arXiv 2308.02880: one who checks is enough",
-           lambda e: f"chance that nobody looks: {censorship.unseen_chance(e):.2e}"),
+           lambda e: f"chance that nobody looks: {censorship.unseen_chance(e):.2g}"),
     Attack("withhold", "promised trades never posted, after the price has moved", withhold,
            "N*z*sigma*sqrt(deadline) against 0.1*B", "Bachelier 1900; contracts/PromiseCourt.vy: prove_late",
            lambda e: _insider_limit(e, withhold(e).cost)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from io import StringIO
+from math import ceil
 from typing import Any, Final
 
 from rich.console import Console
@@ -93,14 +94,18 @@ def text(economy: Economy, origin: dict[str, str], verdicts: list[Verdict], chec
 
 
 def usd(value: float) -> str:
-    """Dollars, short: sums far beyond all money as powers of ten."""
+    """Dollars, short: millions and billions as such, sums far beyond all money as powers of ten."""
     if abs(value) >= 1e15:
         return f"{value:.0e}"
+    for unit, size in (("B", 1e9), ("M", 1e6)):
+        if abs(value) >= size:
+            return f"{value / size:,.4g} {unit}"
     return f"{value:,.0f}" if abs(value) >= 100 or value == 0 else f"{value:,.2f}"
 
 
 def _dollars(value: float) -> str:
-    return f"{usd(value)} USD"
+    """A bond: whole dollars, rounded up, so that it is enough."""
+    return f"{ceil(value):,} USD"
 
 
 def span(seconds: float) -> str:
@@ -121,7 +126,9 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        # figures and names stay whole, so what is narrow is the column of words
+        whole = right or column in ("attack", "key", "from", "pays")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=whole)
     return table
 
 
@@ -138,12 +145,12 @@ def _inputs(economy: Economy, origin: dict[str, str]) -> Table:
 
 def _attacks(verdicts: list[Verdict]) -> Table:
     table = _table("Attacks: the most they bring, the least they cost, USD", "attack", ">gain", ">cost", ">net", "pays",
-                   ">bond at least", ">window at least")
+                   ">least bond", ">least window")
     for verdict in verdicts:
         flow, bond, window = verdict.flow, verdict.least_bond_usd, verdict.shortest_window_s
         table.add_row(
             verdict.attack.name, usd(flow.gain), usd(flow.cost), usd(flow.net), "YES" if verdict.pays else "no",
-            "none helps" if bond is None else usd(bond) if bond else "any",
+            "none helps" if bond is None else f"{ceil(bond):,}" if bond else "any",
             "none helps" if window is None else span(window) if window else "any")
     return table
 
@@ -208,7 +215,7 @@ def sentence(verdict: Verdict) -> str:
     """Whether an attack pays, and from when on it does not."""
     needs = []
     if verdict.least_bond_usd:
-        needs.append(f"a bond of {usd(verdict.least_bond_usd)} USD")
+        needs.append(f"a bond of {_dollars(verdict.least_bond_usd)}")
     if verdict.shortest_window_s:
         needs.append(f"a window of {span(verdict.shortest_window_s)}")
     when = " or ".join(needs)
