@@ -7,6 +7,7 @@ never end the watch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -16,16 +17,17 @@ import trio
 from node.derive.replay import Dispute
 from node.errors import Temporary
 from node.l1 import bindings
+from node.l1.client import L1Client
 from node.l1.fees import FeePolicy
-from node.l1.journal import FileJournal
 from node.l1.keys import Signer
 from node.l1.sender import SenderConfig, open_sender
 from node.l1.sender_metrics import SenderMetrics
+from node.metrics import Metrics
 from node.service import Verifier
 from prover.drills import Drills
 from prover.dry_run import DryRun
 from prover.proof import Evidence, gather
-from prover.respond import Answer, Court, Responder, build
+from prover.respond import Answer, Court, Rehearses, Responder, build
 
 log = structlog.get_logger("watchtower")
 
@@ -33,13 +35,16 @@ ANSWERS_KEPT: Final = 256
 BACKOFF_MAX_S: Final = 30.0
 GWEI: Final = 10**9
 
+Rehearsals = Callable[[L1Client, Metrics], Rehearses]
+
 
 class Watchtower:
     """One verifier's disputes. ``signer`` None only watches. Answers live in the given nursery."""
 
-    def __init__(self, signer: Signer | None, nursery: trio.Nursery) -> None:
+    def __init__(self, signer: Signer | None, nursery: trio.Nursery, rehearsals: Rehearsals = DryRun) -> None:
         self._signer = signer
         self._nursery = nursery
+        self._rehearsals = rehearsals
         self._ready = trio.Event()
         self._armed = trio.Event()
         self._verifier: Verifier | None = None
@@ -104,13 +109,13 @@ class Watchtower:
     async def _send(self, verifier: Verifier, signer: Signer) -> None:
         """Keep a sender open; what was in flight goes on by itself. L1 that cannot be reached is waited for, loudly."""
         config = verifier.config.watchtower
-        journal = FileJournal(verifier.config.datadir / "watchtower.journal")
+        journal = verifier.host.open_journal(verifier.config.datadir / "watchtower.journal")
         settings = SenderConfig(
             confirmations=config.confirmations, resubmit_s=config.resubmit_ms / 1_000,
             poll_s=verifier.config.l1.poll_ms / 1_000, fees=FeePolicy(fee_max=config.fee_max_gwei * GWEI))
         court = Court(
             verifier.contract.address, verifier.contract.verifier, verifier.contract.challenge_window_s)
-        dry_run = DryRun(verifier.client, verifier.metrics)
+        dry_run = self._rehearsals(verifier.client, verifier.metrics)
         pause_s = verifier.config.l1.poll_ms / 1_000
         backoff_s = pause_s
         try:
