@@ -72,6 +72,7 @@ class Drills:
         self._config = verifier.config.watchtower
         self._pause_s = verifier.config.l1.poll_ms / 1_000
         self._refused = ""
+        self._done = ""
         self.sender: TxSender | None = None
         self.newest: Drill | None = None
 
@@ -97,8 +98,9 @@ class Drills:
                 drill_request.remove_request(folder)
             else:
                 self._refused = ""
-                if request is not None:
+                if request is not None and request.id != self._done:
                     await self._obey(folder, request)
+                    self._done = request.id  # even if it cannot be removed: nobody drills for ever
                     drill_request.remove_request(folder)
             await trio.sleep(self._pause_s)
 
