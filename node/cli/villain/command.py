@@ -151,7 +151,7 @@ class Campaign:
         except NotPlayable as error:
             self.not_played[attack.name] = str(error)
             note(f"{attack.name}: not played: {error}")
-        except Unsuitable as error:
+        except (Unsuitable, AssertionError) as error:
             self.not_played[attack.name] = f"the state gives no opportunity: {error}"
             note(f"{attack.name}: not played: {self.not_played[attack.name]}")
         else:

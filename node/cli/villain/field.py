@@ -26,12 +26,15 @@ from node.l1.deployment import Deployment
 from node.l1.keys import LocalSigner, Signer
 from node.l1.types import L1Receipt
 from node.stf import state
-from node.stf.types import Status
+from node.stf.trie import TrieView
+from node.stf.types import BUY, CANCEL, SELL, Action, Status
 
 USD: Final = 1_000_000
 STAKE: Final = 10_000 * USD  # what each trader of the scene deposits
 TRADERS: Final = ("alice", "bob", "carol")
 ETHER: Final = 10**18
+ORDERS_TIDY: Final = 100
+LIST_MAX: Final = 16
 ALLOWANCE: Final = 2**256 - 1
 PATIENCE_S: Final = 60.0
 POLL_S: Final = 0.02
@@ -188,8 +191,32 @@ class Field:
         for name in TRADERS:
             await self.actor(name)
             self.traders[name] = self._find(name)[0]
-        if not self._is_priced():
+        if await self._needs_anchor():
             await self._anchor()
+        await self._tidy()
+
+    async def _needs_anchor(self) -> bool:
+        """Whether the market has no mark yet, or too much time is un-anchored for orders to be welcome."""
+        head = await self.l1.client.head()
+        engine = self.operator.pipeline.engine
+        engine.bind()
+        g = engine.globals
+        tau, limit = head.timestamp * 1_000 - g.last_anchor, g.chain.tau_reduce
+        return state.get_board(self.market).mark == 0 or g.level != 0 or (limit > 0 and tau > limit // 2)
+
+    async def _tidy(self) -> None:
+        """Cancel what earlier attacks have left in the book, before an account may place no more."""
+        view = self.operator.view
+        mine = [(trader, own_orders(view, self.market, trader.account)) for trader in self.traders.values()]
+        if max(len(orders) for _trader, orders in mine) < ORDERS_TIDY:
+            return
+        draft = await self.operator.draft()
+        draft.block()
+        for trader, orders in mine:
+            for at in range(0, len(orders), LIST_MAX):
+                draft.actions(trader, *orders[at : at + LIST_MAX])
+        await self.operator.post(draft.batch(), draft)
+        await self.operator.sync()
 
     async def _anchor(self) -> None:
         """Post what L1 has, and a price: twice, since the first posting's notice is what says that L1 is followed."""
@@ -204,11 +231,6 @@ class Field:
     def _find(self, name: str) -> list[Trader]:
         actor = self._cast.get(name) or self._make(name, "attack")
         return [Trader(actor, account) for account in accounts_of(self.operator.view, actor.address)]
-
-    def _is_priced(self) -> bool:
-        """Whether the market has a mark; drafts renew it."""
-        self.operator.pipeline.engine.bind()
-        return state.get_board(self.market).mark != 0
 
     def price_ticks(self, draft: Draft) -> int:
         """The market's mark, or where its price path starts."""
@@ -323,6 +345,19 @@ class Field:
     def status(self, found: Status, expected: Status) -> None:
         """Check what the rules answered."""
         self.check(found == expected, f"the rules answered {Status(found).name}, {expected.name} was expected")
+
+
+def own_orders(view: TrieView, market: int, account: int) -> list[Action]:
+    """Cancels for all that an account has resting in a market."""
+    found: list[Action] = []
+    for side in (BUY, SELL):
+        for key in view.keys(state.book_prefix(market, side)):
+            order = state.decode_order(view.get(key) or b"")
+            if order.account == account:
+                price = int.from_bytes(key[4:8], "big") ^ (0xFFFFFFFF if side == BUY else 0)
+                found.append(Action(
+                    CANCEL, market, side, price, seq=int.from_bytes(key[8:16], "big"), client_id=order.client_id))
+    return found
 
 
 async def _timings(l1: VillainL1, deployment: Deployment, name: str, functions: courts.Functions) -> tuple[int, ...]:
