@@ -224,7 +224,8 @@ class VillainL1:
         """Let L1's clock jump on a development chain; wait for it on others, as far as patience goes. The head."""
         if not self.dev:
             return await self._wait(seconds)
-        await self.client.rpc("evm_increaseTime", seconds)
+        # counted from the head: increaseTime counts from the wall clock, which a head that was made may be ahead of
+        await self.set_next_time((await self.client.head()).timestamp + seconds)
         return await self.mine()
 
     async def _wait(self, seconds: int) -> L1Block:
