@@ -44,7 +44,8 @@ TIMINGS = Timings(
     challenge_window_s=600, bond_min=1_000 * USD, bond_delay_s=2_400, seat_idle_s=2_000, force_delay_s=1_200,
     timelock_s=3_600, force_floor_s=150, exodus_after_s=8_000, reseat_s=4_000, register_s=1_000,
     promise_deadline_s=2_400, claim_s=1_000)
-CHAIN = ChainSpec(anchor_interval=5_000, tau_reduce=100_000_000, tau_halt=200_000_000)
+CHAIN = ChainSpec(
+    anchor_interval=5_000, tau_reduce=100_000_000, tau_halt=200_000_000, outflow_limit=6_000 * USD)
 
 
 @dataclass
@@ -144,22 +145,27 @@ def tower_config(arena: Arena, folder: Path) -> Config:
 
 
 @asynccontextmanager
-async def defended(arena: Arena, folder: Path) -> AsyncIterator[tuple[Field, HttpClient]]:
-    """A field at the beginning, and the watchtower that defends it."""
+async def undefended(arena: Arena) -> AsyncIterator[Field]:
+    """A field at the beginning, and nobody who watches."""
     client = L1Client(arena.url)
     try:
         assert await client.rpc("evm_revert", arena.snapshot), "the snapshot is there"
         arena.snapshot = await client.rpc("evm_snapshot")
-        async with trio.open_nursery() as nursery:
-            signer = LocalSigner(dev_accounts(10)[TOWER].key)
-            bound = await nursery.start(partial(service.run, tower_config(arena, folder), signer))
-            async with HttpClient(bound.http_url) as tower:
-                field = await open_field(client, arena.deployment)
-                field.nursery = nursery
-                yield field, tower
-            nursery.cancel_scope.cancel()
+        yield await open_field(client, arena.deployment)
     finally:
         client.close()
+
+
+@asynccontextmanager
+async def defended(arena: Arena, folder: Path) -> AsyncIterator[tuple[Field, HttpClient]]:
+    """A field at the beginning, and the watchtower that defends it."""
+    async with undefended(arena) as field, trio.open_nursery() as nursery:
+        signer = LocalSigner(dev_accounts(10)[TOWER].key)
+        bound = await nursery.start(partial(service.run, tower_config(arena, folder), signer))
+        async with HttpClient(bound.http_url) as tower:
+            field.nursery = nursery
+            yield field, tower
+        nursery.cancel_scope.cancel()
 
 
 async def proofs(tower: HttpClient) -> list[dict[str, Any]]:
@@ -168,4 +174,4 @@ async def proofs(tower: HttpClient) -> list[dict[str, Any]]:
     return found
 
 
-__all__ = ["KINDS", "Arena", "arena", "defended", "proofs"]
+__all__ = ["KINDS", "Arena", "arena", "defended", "proofs", "undefended"]

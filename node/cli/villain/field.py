@@ -66,6 +66,7 @@ class Field:
         self.market = deployment.markets[0].market
         self.traders: dict[str, Trader] = {}
         self.nursery: trio.Nursery | None = None
+        self.defence_s = PATIENCE_S
         self._purse = purse
         self.funder = Actor("funder", purse.signer)
         self._cast: dict[str, Actor] = {}
@@ -322,10 +323,11 @@ class Field:
         self.check(said.split(":")[0] == reason, f"L1 answered {said or 'yes'!r}, {reason} was expected")
         return said
 
-    async def fallen(self, posted: Posted, *, patience_s: float = PATIENCE_S) -> L1Receipt:
-        """Wait until somebody has dropped this batch: the transaction that did. Raises Broken if nobody does."""
+    async def fallen(self, posted: Posted) -> L1Receipt:
+        """Wait until somebody has dropped this batch: the transaction that did. Raises Broken if nobody does within
+        ``defence_s``."""
         topics = [bindings.topic("BatchesDropped")]
-        with trio.move_on_after(patience_s):
+        with trio.move_on_after(self.defence_s):
             while True:
                 head = await self.l1.client.head()
                 logs = await self.l1.client.logs(self.rollup, posted.receipt.block_number, head.number, topics)
@@ -333,7 +335,7 @@ class Field:
                     if int.from_bytes(log.topics[1], "big") <= posted.number:
                         return await self.l1.mined(log.tx_hash)
                 await trio.sleep(POLL_S)
-        raise Broken(f"batch {posted.number} is wrong and stands: nobody proved it within {patience_s:.0f} s")
+        raise Broken(f"batch {posted.number} is wrong and stands: nobody proved it within {self.defence_s:.0f} s")
 
     async def stands(self, posted: Posted) -> None:
         """Check that the batch is on L1 and that the rules agree with it."""
