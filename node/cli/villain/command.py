@@ -148,6 +148,7 @@ class Campaign:
 
     async def _play(self, attack: Attack, field: Field) -> None:
         from node.cli.villain.catalogue import NotPlayable, play
+        from node.cli.villain.l1 import Refused
         from node.cli.villain.report import line
         from sequencer.forgery import Unsuitable
 
@@ -156,8 +157,8 @@ class Campaign:
         except NotPlayable as error:
             self.not_played[attack.name] = str(error)
             note(f"{attack.name}: not played: {error}")
-        except (Unsuitable, AssertionError) as error:
-            self.not_played[attack.name] = f"the state gives no opportunity: {error}"
+        except (Unsuitable, AssertionError, Refused) as error:
+            self.not_played[attack.name] = f"the network gives no opportunity: {error}"
             note(f"{attack.name}: not played: {self.not_played[attack.name]}")
         else:
             self.outcomes.append(outcome)
