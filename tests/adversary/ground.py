@@ -39,6 +39,8 @@ from tests.l1.chains import CHAIN_ID, REPO, tool
 KINDS = ("embedded", "anvil")
 START_S = 60
 FUNDER, TOWER = 0, 9
+# anvil forgets states under load, down to the newest ten, and reorganises to an empty one then; this keeps them in memory
+STATES = "4096"
 SEED = keccak(b"the villain of the tests")
 TIMINGS = Timings(
     challenge_window_s=600, bond_min=1_000 * USD, bond_delay_s=2_400, seat_idle_s=2_000, force_delay_s=1_200,
@@ -76,7 +78,7 @@ def l1_process(kind: str) -> Iterator[str]:
     """An L1 in a process of its own; its URL."""
     if kind == "anvil":
         command = [tool("anvil"), "--port", "0", "--chain-id", str(CHAIN_ID), "--hardfork", "prague",
-                   "--slots-in-an-epoch", "4", "--no-request-size-limit"]
+                   "--slots-in-an-epoch", "4", "--no-request-size-limit", "--prune-history", STATES]
         pattern = r"Listening on (\S+)"
     else:
         command = [sys.executable, "-m", "node.cli", "l1", "--port", "0", "--block-time-s", "0", "--json"]
