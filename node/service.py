@@ -58,6 +58,7 @@ class Host:
     connect: Callable[[L1Config], L1Client] = connect
     open_store: Callable[[Path], KV] = open_kv
     open_journal: Callable[[Path], Journal] = FileJournal
+    listens: bool = True  # whether it has ports to serve RPC on
 
 
 MACHINE: Final = Host()
@@ -154,7 +155,7 @@ def _assemble(
 async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.TaskStatus[Bound]) -> None:
     config = verifier.config
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(_serve, verifier)
+        bound = await nursery.start(_serve, verifier) if verifier.host.listens else Bound("", 0)
         nursery.start_soon(derive, verifier)
         nursery.start_soon(watch_promises, verifier)
         if config.metrics.enabled:
