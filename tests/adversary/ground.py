@@ -39,7 +39,7 @@ from tests.l1.chains import CHAIN_ID, REPO, tool
 KINDS = ("embedded", "anvil")
 START_S = 60
 FUNDER, TOWER = 0, 9
-# anvil forgets states under load, down to the newest ten, and reorganises to an empty one then; this keeps them in memory
+# anvil forgets states under load, down to the newest ten, and then reorganises to an empty one; this keeps them
 STATES = "4096"
 SEED = keccak(b"the villain of the tests")
 TIMINGS = Timings(
