@@ -1,7 +1,7 @@
-"""Keeps L2's state small: tells L2, through L1's inbox, which withdrawals L1 has paid, so that their leaves are deleted.
+"""Keeps L2's state small: tells L2, through L1's inbox, which withdrawals L1 has paid, so that it deletes their leaves.
 
-Payments are read up to L1's finalized head, which no reorganisation takes back. A paid id *waits* until its leaf is gone
-from the state, whoever's notice did it; when ``count`` ids wait, one L1 transaction names the oldest of them.
+Payments are read up to L1's finalized head, which no reorganisation takes back. A paid id *waits* until its leaf is
+gone from the state, whoever's notice did it; when ``count`` ids wait, one L1 transaction names the oldest of them.
 
 Invariants: ids wait in the order of their payments, and a notice deletes all of its ids at once, so after a restart the
 same ids form the same notice, and its intent, named after them, is the same transaction. L1 takes each id once, so

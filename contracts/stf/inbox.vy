@@ -68,7 +68,7 @@ def insure(market: uint256, amount: uint256) -> bool:
 
 @internal
 def forget_paid(start: uint256) -> uint256:
-    """@notice Deletes withdrawals that L1 has paid. One that has no leaf has no effect: totals count what was withdrawn, ever."""
+    """@notice Deletes withdrawals that L1 has paid. One without a leaf has no effect: totals count what was withdrawn, ever."""
     pos: uint256 = start
     if pos == encoding.BAD:
         return types.BAD_MESSAGE

@@ -97,7 +97,7 @@ def insure(market: int, amount: int) -> bool:
 
 
 def forget_paid(pos: int) -> Status:
-    """Delete withdrawals that L1 has paid. One that has no leaf has no effect: totals count what was withdrawn, ever."""
+    """Delete withdrawals that L1 has paid. One without a leaf has no effect: totals count what was withdrawn, ever."""
     if pos == encoding.BAD:
         return Status.BAD_MESSAGE
     size = encoding.get_end() - pos

@@ -51,9 +51,9 @@ class FakeL1:
     async def logs(self, address: bytes, first: int, last: int, topics: Sequence[Any]) -> list[L1Log]:
         assert address == ROLLUP and topics == [bindings.topic("Withdrawn")] and last <= self.final
         self.asked.append((first, last))
-        word = bytes(32)
+        word, topic = bytes(32), bindings.topic("Withdrawn")
         return [
-            L1Log(ROLLUP, (bindings.topic("Withdrawn"), number.to_bytes(32, "big"), word), word, block, word, word, 0, 0)
+            L1Log(ROLLUP, (topic, number.to_bytes(32, "big"), word), word, block, word, word, 0, 0)
             for block in range(first, last + 1) for number in self.paid.get(block, [])]
 
     async def send(self, intent: Intent) -> L1Receipt:

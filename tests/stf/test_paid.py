@@ -1,4 +1,4 @@
-"""Withdrawals that L1 has paid leave the state, and nothing else changes: not money, not ids, not what others may do."""
+"""Withdrawals that L1 has paid leave the state, and nothing else changes: not money, not ids."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_notice_keeps_to_its_room() -> None:
     result = world.results[-1]
     assert len(result.changes) == 1 + PAID_MAX
     assert result.leaves - empty.leaves == leaves == PAID_MAX
-    assert PAID_MAX * WORK_LEAF < work and result.proof - empty.proof <= proof + 29 + 64 + 200
+    assert work > PAID_MAX * WORK_LEAF and result.proof - empty.proof <= proof + 29 + 64 + 200
     assert 10 * proof < CHUNK_PROOF_MAX
 
 

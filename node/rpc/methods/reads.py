@@ -299,7 +299,7 @@ class Reads:
     # --- withdrawals --------------------------------------------------------------------------------------------------
 
     def withdrawal_proof(self, id: Count) -> shapes.WithdrawalInfo:
-        """A withdrawal and, once finalized, what Rollup.withdraw needs to pay it; WithdrawalPaid once it left the state."""
+        """A withdrawal and, once finalized, what Rollup.withdraw needs to pay it. One that is paid leaves the state."""
         node = self._node
         key = state.withdrawal_key(id)
         value = node.chain.store.get(key)
