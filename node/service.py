@@ -295,6 +295,8 @@ async def _with_patience(ask: Callable[[], Awaitable[Contract]]) -> Contract:
     for attempt in range(8):
         try:
             return await ask()
+        except bindings.BadEncoding:
+            raise  # another contract, or none: waiting makes no Rollup
         except Temporary as error:
             log.warning("l1_unusable", reason=str(error), attempt=attempt + 1, of=8)
             last = error

@@ -35,7 +35,7 @@ from prover.respond import Answer, Court, Responder, build
 
 log = structlog.get_logger("drill")
 
-BLOCKS_MAX: Final = 100_000  # how far back a sandbox may begin
+BLOCKS_MAX: Final = 300_000  # how far back a sandbox may begin
 TRIES_MAX: Final = 20  # looks at L1 before a request is refused
 PASSED: Final = "passed"
 REMEDY: Final = "the watch goes on; `anchorline drill` asks for drills, on this machine, as this user"

@@ -6,8 +6,8 @@ Blocks, Inboxes and Continues included, is executed again in its place, before a
 whatever message is next now. If L1 has none any more it finds none, and the batch must end before anything consumes a
 message again: whoever derives that batch would hand a later message to the earlier Inbox. ``boundary`` is that block.
 
-A message that L1 still lists as it was consumed is consumed again at once, even if it is not safe yet in the new branch:
-outcomes change only behind the first message that did.
+A message that L1 still lists as it was consumed is consumed again at once, even if it is not safe yet in the new
+branch: outcomes change only behind the first message that did.
 
 Times in a transaction are relative to L2 time, which a message that is gone had lifted: then its signature does not
 verify where it stands. Nobody's order is lost for that: it is submitted again, as a new transaction behind all of them.

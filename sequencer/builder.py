@@ -75,8 +75,8 @@ class Limits:
 
 class Builder:
     """See the module. ``clock`` gives ms since 1970; ``record`` takes (kind, content) for the log, in order; ``sealed``
-    hears of every committed block; ``age`` (by default the clock, too) tells how long a block has been open, in ms: L2's
-    clock may stand still while the wall's catches up with it."""
+    hears of every committed block; ``age`` (by default the clock, too) tells how long a block has been open, in ms:
+    L2's clock may stand still while the wall's catches up with it."""
 
     def __init__(
         self, chain: Chain, limits: Limits, clock: Callable[[], int], record: Callable[[int, bytes], None],

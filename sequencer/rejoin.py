@@ -1,7 +1,7 @@
 """After a reset: postings of ours that L1 has, and this chain does not have as L1 has them, are taken over from L1.
 
-A reorganisation may mine our batches again at another time, or mine one of before a reset when the blocks behind it were
-executed anew. What L1 has is the truth then, cut and timed as it is there: it is derived from its bytes, as a verifier
+A reorganisation may mine our batches again at another time, or mine one of before a reset when its blocks were executed
+anew. What L1 has is the truth then, cut and timed as it is there: it is derived from its bytes, as a verifier
 derives it, before anything else is repeated (again.py). It has the promised bytes at the promised positions, since we
 posted it; that is compared all the same, because our bond answers for it.
 """

@@ -201,7 +201,7 @@ async def test_a_posting_mined_again_at_another_time_is_adopted_anew(tmp_path: P
 
 
 async def test_a_posting_from_before_a_reset_is_taken_over_as_it_is(tmp_path: Path) -> None:
-    """The chain went back and forgot its batch; L1 has it after all. It is derived, and compared with what is promised."""
+    """The chain went back and forgot its batch; L1 has it after all. It is derived, and compared with the promises."""
     async with posting(tmp_path) as poster:
         await poster.post_and_mine_again()
         chain, client, rollup = poster.chain, poster.world.chain.client, poster.world.rollup
