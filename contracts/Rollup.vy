@@ -25,7 +25,7 @@ initializes: inbox
 initializes: vault
 initializes: seat[vault := vault]
 initializes: batches[inbox := inbox, seat := seat]
-initializes: withdrawals[vault := vault]
+initializes: withdrawals[inbox := inbox, vault := vault]
 initializes: governance[inbox := inbox]
 initializes: powers
 
@@ -280,6 +280,16 @@ def withdraw(
     """
     batches.record_final(header)
     withdrawals.pay(header.post_root, id, recipient, amount, bits, siblings)
+
+
+@external
+def notify_paid(ids: DynArray[uint256, withdrawals.NOTICE_IDS_MAX]):
+    """
+    @notice Anyone tells L2 that withdrawals are paid, so that it forgets them. Each id once. Costs no fee: a flood is bounded by
+            what was paid before, and a payment costs more than a deposit, which enqueues a message too.
+    """
+    self._check_open()
+    withdrawals.notify(ids)
 
 
 # ----------------------------------------------------------------------------------------------------- exodus and promises

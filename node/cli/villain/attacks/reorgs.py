@@ -22,7 +22,7 @@ from node.l1.types import L1Receipt
 from node.stf.commitments import unpack_position
 from sequencer.villains import KINDS
 
-DEPTHS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+DEPTHS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 
 
 async def deepen(field: Field, receipt: L1Receipt, depth: int) -> None:
