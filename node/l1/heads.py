@@ -116,7 +116,7 @@ class HeadTracker:
         while self._known.get(block.number) != block:
             branch.append(block)
             if block.number <= lowest:
-                if self._final is not None and lowest <= self._final.number:
+                if self._tags_offered and self._final is not None and lowest <= self._final.number:
                     raise Critical(FINALITY_BROKEN)
                 self._forget()
                 raise Reset(f"L1 reorganised below block {lowest}, the oldest remembered; derive from finalized again")

@@ -66,7 +66,7 @@ async def test_a_shorter_branch_is_a_reorg_too() -> None:
 
 
 async def test_finality_outlives_a_shorter_branch() -> None:
-    """Where the tag goes back with the head, what was final before still is: a branch that forks below it is Critical."""
+    """Where the tag goes back with the head, what was final still is: a fork below it is Critical."""
     async with l1_chain("anvil", slots_in_an_epoch=4) as chain:
         tracker = HeadTracker(chain.client)
         await chain.mine(20)
