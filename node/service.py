@@ -36,6 +36,7 @@ BACKOFF_MAX_S: Final = 30.0
 LOUD_AFTER: Final = 3  # failures in a row
 
 Ready = Callable[["Verifier"], Awaitable[None]]
+Extend = Callable[[Registry], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +85,18 @@ async def run_verifier(
     role: str = "verifier",
     on_dispute: OnDispute | None = None,
     on_ready: Ready | None = None,
+    extend: Extend | None = None,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts."""
+    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts;
+    ``extend`` adds methods to its RPC server."""
     client = L1Client(config.l1.rpc, threads=config.l1.threads, logs_range_max=config.l1.logs_range_max)
     try:
         contract = await _with_patience(lambda: read_contract(client, bytes.fromhex(config.l1.rollup[2:])))
         kv = open_kv(config.datadir / "chain")
         try:
             verifier = _assemble(config, role, client, contract, Chain.open(kv, domain_of(contract)), on_dispute)
-            await _run(verifier, on_ready, task_status)
+            await _run(verifier, on_ready, extend, task_status)
         finally:
             kv.close()
     finally:
@@ -115,10 +118,12 @@ def _assemble(
     return verifier
 
 
-async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.TaskStatus[Bound]) -> None:
+async def _run(
+    verifier: Verifier, on_ready: Ready | None, extend: Extend | None, task_status: trio.TaskStatus[Bound]
+) -> None:
     config = verifier.config
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(_serve, verifier)
+        bound = await nursery.start(_serve, verifier, extend)
         nursery.start_soon(derive, verifier)
         if config.metrics.enabled:
             await nursery.start(serve_metrics, config.metrics, verifier.metrics)
@@ -129,11 +134,15 @@ async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.Tas
         task_status.started(bound)
 
 
-async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
+async def _serve(
+    verifier: Verifier, extend: Extend | None, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
+) -> None:
     registry = Registry(f"Anchorline {verifier.node.role}", CLIENT_VERSION, verifier.metrics)
     Reads(verifier.node).register(registry)
     Explain(verifier.node).register(registry)
     Eth(verifier.node).register(registry)
+    if extend is not None:
+        extend(registry)
     config = verifier.config.rpc
 
     def problem() -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
 from node.l1 import courts
@@ -29,6 +29,8 @@ _FIELDS: Final = (
 )
 _DOMAIN_FIELDS: Final = (
     ("string", "name"), ("string", "version"), ("uint256", "chainId"), ("address", "verifyingContract"))
+#: the event of a purchase; digest, seller and buyer are indexed
+OFFER_SOLD: Final = "ClaimSold(bytes32,address,address,uint256,address,uint256,uint256)"
 OFFER_TYPE: Final = f"ClaimSale({','.join(f'{kind} {name}' for kind, name in _FIELDS)})"
 _DOMAIN_TYPE: Final = f"EIP712Domain({','.join(f'{kind} {name}' for kind, name in _DOMAIN_FIELDS)})"
 _KINDS: Final = ["bytes32", *(kind for kind, _ in _FIELDS)]
@@ -61,6 +63,9 @@ class Offer:
     def as_tuple(self) -> tuple[Any, ...]:
         """The contract's struct."""
         return astuple(self)
+
+
+_EMPTY: Final = Offer(NOBODY, 0, NOBODY, 0, 0, NOBODY, 0, bytes(32), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +126,22 @@ def check_signature(market: Market, offer: Offer, signature: bytes) -> None:
         raise BadOffer("the signature's s is in the upper half")
     found = encoding.recover_now(digest(market, offer), r, s | (signature[64] - 27) << 255)
     if found == 0 or found.to_bytes(20, "big") != offer.seller:
-        raise BadOffer(f"the signature is 0x{found:040x}'s, not the seller's 0x{offer.seller.hex()}: the offer that was "
-                       "signed is another one, or of another market or chain")
+        raise BadOffer(f"the signature is 0x{found:040x}'s, not the seller's 0x{offer.seller.hex()}: another offer was "
+                       "signed, or for another market or chain")
 
 
 def encode_buy(offer: Offer, signature: bytes) -> bytes:
     """Calldata that buys the claim."""
     return courts.encode_call(courts.CLAIM_MARKET, "buy", offer.as_tuple(), signature)
+
+
+def decode_buy(data: bytes) -> Offer:
+    """The offer in such calldata. Raises BadOffer for other bytes."""
+    if data[:4] != courts.encode_call(courts.CLAIM_MARKET, "buy", _EMPTY.as_tuple(), b"")[:4]:
+        raise BadOffer("this calldata does not buy a claim")
+    fields, _signature = decode(courts.CLAIM_MARKET["buy"][0], data[4:])
+    plain: list[Any] = [bytes.fromhex(value[2:]) if isinstance(value, str) else value for value in fields]
+    return Offer(*plain)
 
 
 def encode_cancel(offer: Offer) -> bytes:

@@ -2,8 +2,8 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-verifier, exodus, promise court and claim market, which name it, markets before what needs them (risk parameters, publishers), `open`
-last.
+verifier, exodus, promise court and claim market, which name it, markets before what needs them (risk parameters,
+publishers), `open` last.
 """
 
 from __future__ import annotations
