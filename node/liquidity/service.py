@@ -90,6 +90,7 @@ class Provider:
         """What a withdrawal's claim brings now, and the offer that its owner signs for that."""
         async with self._turn():
             shop = self._shop()
+            self._check_free(id)
             return await _asked(shop.desk.quote(id, shop.total(self._sales)))
 
     async def sell_claim(self, offer: OfferInfo, signature: HexData) -> SaleInfo:
@@ -142,13 +143,16 @@ class Provider:
         known = self._sales.get(name)
         if known is not None and known.state != "failed":
             return known
-        if any(sale.offer.id == offer.id for sale in self._sales.values() if sale.state == "sent"):
-            raise refuse("BUSY", "another offer for this claim is being bought")
+        self._check_free(offer.id)
         if shop.count(self._sales) >= self._config.claims_max:
             raise fail(ErrorKind.RateLimitExceeded, "we hold as many claims as we want to", reason="CLAIMS_MAX")
         if shop.total(self._sales) + offer.amount > self._config.max_total_usd * USD:
             raise fail(ErrorKind.RateLimitExceeded, "we hold as much in claims as we want to", reason="MAX_TOTAL")
         return self._note(shop, name, offer, encode_buy(offer, signature))
+
+    def _check_free(self, number: int) -> None:
+        if any(sale.offer.id == number for sale in self._sales.values() if sale.state == "sent"):
+            raise refuse("BUSY", f"the claim of withdrawal {number} is being bought")
 
     def _note(self, shop: Shop, name: bytes, offer: Offer, data: bytes) -> Sale:
         """Remember a sale, and send it in a task of its own."""

@@ -16,7 +16,7 @@ from node.l1.claims import Offer
 from node.l1.keys import LocalSigner
 from node.l1.types import CallReverted
 from node.rpc.client import RpcError
-from node.rpc.methods.claims import QuoteInfo, offer_of
+from node.rpc.methods.claims import QuoteInfo, SaleInfo, offer_of
 from node.sdk.l1 import header_argument
 from node.stf.commitments import header_hash
 from sequencer.forgery import LOOT
@@ -24,7 +24,7 @@ from tests.l1.chains import KINDS
 from tests.liquidity.world import SLOW, USD, Bench, Desk, bench, network, providing, selling
 from tests.prover.test_service import villainous, watching
 from tests.sequencer.l1_world import TRADERS, deployed, wait_for
-from tests.sequencer.test_service import anchor_all
+from tests.sequencer.test_service import anchor_all, sequencing
 
 STRANGER = LocalSigner(keccak(b"anchorline villain"))
 
@@ -71,8 +71,8 @@ async def villains_offer(net: Bench) -> Offer:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_villains_claim_is_refused(tmp_path: Path, kind: str) -> None:
-    """The operator posts a withdrawal that nobody paid for, and sells it for nearly nothing, before anyone has proven it
-    wrong. Nothing on L1 would stop the purchase; the provider's own chain does."""
+    """The operator posts a withdrawal that nobody paid for, and sells it for nearly nothing, before anyone has proven
+    it wrong. Nothing on L1 would stop the purchase; the provider's own chain does."""
     async with deployed(tmp_path, kind, timings=SLOW) as world, villainous(world, ("undebited-withdrawal",)) as raw:
         net = await bench(world, raw)
         async with providing(net) as desk:
@@ -222,7 +222,7 @@ async def test_a_purchase_that_was_on_its_way_is_finished_after_a_restart(tmp_pa
                 nursery.cancel_scope.cancel()
         async with providing(net) as desk:
             assert (await desk.status())["under_way"] == 1
-            assert await desk.refusal(desk.quote(offer.id)) != ""
+            assert await desk.refusal(desk.quote(offer.id)) == "BUSY"
             await net.mining(True)
             await wait_for(desk.status, lambda now: now["held"] == 1 and now["under_way"] == 0)
             assert (await desk.sell(offer, net.sign(offer))).state == "bought"
@@ -235,29 +235,34 @@ async def test_a_purchase_that_was_on_its_way_is_finished_after_a_restart(tmp_pa
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_batch_that_l1_reorganises_away_under_a_purchase_costs_gas_only(tmp_path: Path, kind: str) -> None:
     """The purchase waits in L1's pool when its batch disappears from the chain. It is mined, and reverts."""
-    async with network(tmp_path, kind) as net, providing(net) as desk:
-        client = net.world.chain.client
-        number = await net.withdraw(100)
-        offer = await desk.ready_offer(number)
-        before = await net.tokens(net.provider.address)
-        await net.mining(False)
-        nonce = await client.nonce(net.provider.address)
-        answers = []
+    async with deployed(tmp_path, kind, timings=SLOW) as world:
+        async with sequencing(world) as raw:
+            net = await bench(world, raw)
+        async with providing(net) as desk:
+            async with sequencing(world) as raw:
+                number = await replace(net, raw=raw, rpc=raw.rpc._endpoint.shown).withdraw(100)
+            client, answers = world.chain.client, list[SaleInfo]()
+            offer = await desk.ready_offer(number)
+            signature, before = net.sign(offer), await net.tokens(net.provider.address)
+            await net.mining(False)
+            nonce = await client.nonce(net.provider.address)
 
-        async def sell() -> None:
-            answers.append(await desk.sell(offer, net.sign(offer)))
+            async def sell() -> None:
+                answers.append(await desk.sell(offer, signature))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sell)
-            await wait_for(lambda: client.nonce(net.provider.address, block="pending"), lambda n: n == nonce + 1)
-            await reorganise(net, offer.batch)
-            await net.mining(True)
-        assert answers[0].state == "failed" and "HEADER" in answers[0].reason
-        assert await net.tokens(net.provider.address) == before and await net.sold() == []
-        last = await anchor_all(net.raw)
-        assert last > 0
-        fresh = await desk.ready_offer(number)
-        assert fresh.header != offer.header and (await desk.sell(fresh, net.sign(fresh))).state == "bought"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sell)
+                await wait_for(lambda: client.nonce(net.provider.address, block="pending"), lambda n: n == nonce + 1)
+                await reorganise(net, offer.batch)
+                await net.mining(True)
+            assert answers[0].state == "failed" and "HEADER: the batch does not stand" in answers[0].reason
+            assert await net.tokens(net.provider.address) == before and await net.sold() == []
+            assert await desk.refusal(desk.sell(offer, signature)) in ("NotFound", "SYNCING", "HEADER")
+            async with sequencing(world) as raw:
+                await anchor_all(raw)
+                fresh = await desk.ready_offer(number)
+                assert fresh.header != offer.header
+                assert (await desk.sell(fresh, net.sign(fresh))).state == "bought"
 
 
 async def reorganise(net: Bench, batch: int) -> None:

@@ -75,18 +75,24 @@ class Bench:
         return await client.logs(self.market.address, 0, head, [keccak(OFFER_SOLD.encode())])
 
     async def pass_window(self) -> None:
-        """L1's clock goes past the challenge window."""
-        await self.world.chain.rpc("evm_increaseTime", WINDOW_S + 5)
+        """L1's clock goes past the challenge window; its blocks may have been a little ahead of it."""
+        client = self.world.chain.client
+        past = (await client.head()).timestamp + WINDOW_S + 1
+        await self.world.chain.rpc("evm_increaseTime", WINDOW_S + 60)
         await self.world.chain.mine()
+        assert (await client.head()).timestamp >= past
 
     async def mining(self, on: bool) -> None:
+        """A block a second, or none: what is sent then waits in the pool."""
+        if not on:
+            await self.world.chain.automine(False)
         await self.world.chain.rpc("evm_setIntervalMining", 1 if on else 0)
-        await self.world.chain.automine(on)
 
     def config(self, name: str = "provider", **settings: Any) -> Config:
         config = replace(self.world.config(), datadir=self.world.folder / name)
-        chosen = {"fee_ppm": 2_000, "fee_min_cents": 0, "confirmations": 0, "quote_s": 600} | settings
-        return replace(config, liquidity=replace(config.liquidity, **chosen))
+        chosen: dict[str, Any] = {
+            "fee_ppm": 2_000, "fee_min_cents": 0, "confirmations": 0, "resubmit_ms": 2_000, "quote_s": 600}
+        return replace(config, liquidity=replace(config.liquidity, **(chosen | settings)))
 
     def sign(self, offer: Offer, signer: LocalSigner | None = None) -> bytes:
         return claims.sign(self.market, offer, signer or self.seller)
