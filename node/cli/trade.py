@@ -356,6 +356,9 @@ def withdraw(
         from node.sdk import connect
 
         least = price_of(min, micro_usd(amount))
+        if now:
+            async with connect(now):
+                pass  # a provider that is not there is better known before the withdrawal
         async with connect(rpc) as client:
             trader = await _trader(client, account)
             recipient = parse_address(to, "to") if to else trader.owner
