@@ -146,6 +146,10 @@ class WatchtowerConfig:
     """Greatest fee per gas that is ever offered, gwei."""
     keystore: Path | None = None
     """Keystore file of the key that sends proofs (strategy defend)."""
+    drill_gas_max: int = 3_000_000
+    """Most gas that the proof of one fire drill may take."""
+    drill_gas_daily: int = 12_000_000
+    """Most gas for fire drills in 24 hours; 0 refuses them. Only who can write into the datadir can ask for one."""
 
 
 @dataclass(frozen=True)
@@ -346,6 +350,8 @@ def _check_verifier(verifier: VerifierConfig) -> None:
 def _check_watchtower(watchtower: WatchtowerConfig) -> None:
     _check_sending("watchtower", watchtower.confirmations, watchtower.resubmit_ms, watchtower.fee_max_gwei)
     _check_keystore("watchtower.keystore", watchtower.keystore)
+    _check_between("watchtower.drill_gas_max", watchtower.drill_gas_max, 100_000, 16_777_216)
+    _check_between("watchtower.drill_gas_daily", watchtower.drill_gas_daily, 0, 1_000_000_000)
 
 
 def _check_liquidity(liquidity: LiquidityConfig) -> None:

@@ -14,29 +14,33 @@ from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, m
 from node.cli.output import UserError, emit, note
 from node.cli.trade import Whole, _run, _usd
 
-Forced = Literal["withdraw", "cancel-all", "reduce", "price"]
+Forced = Literal["withdraw", "cancel", "cancel-all", "reduce", "liquidate", "continue", "price"]
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    "withdraw": ("account", "amount"), "cancel-all": ("account",), "reduce": ("account", "side", "lots", "price"),
-    "price": ("publisher", "price"),
+    "withdraw": ("account", "amount"), "cancel": ("account", "side", "price", "sequence", "client_id"),
+    "cancel-all": ("account",), "reduce": ("account", "side", "lots", "price"), "liquidate": ("account",),
+    "continue": (), "price": ("publisher", "price"),
 }
 
 
 def force(
     what: Forced, *, account: Whole | None = None, slot: Whole = 0, amount: float | None = None, to: str = "",
     market: Whole = 0, side: Literal["buy", "sell"] | None = None, lots: Whole | None = None,
-    price: Whole | None = None, publisher: Whole | None = None, l1_rpc: L1Url = DEFAULT_L1,
-    deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 7_200.0, json: bool = False,
+    price: Whole | None = None, sequence: Whole | None = None, client_id: Whole | None = None,
+    publisher: Whole | None = None, l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT,
+    timeout_s: float = 7_200.0, json: bool = False,
 ) -> None:
     """Sign a transaction with your key and put it into L1's inbox, past the sequencer; follow it until a batch has it.
 
-    withdraw (--account --amount [--to]), cancel-all (--account [--market]), reduce (--account --side --lots --price
-    [--market]: an order that can only make your position smaller, filled at once or not at all), price (--publisher
-    --price [--market]: a publisher's).
+    withdraw (--account --amount [--to]), cancel (--account --side --price --sequence --client-id [--market]: as a
+    verifier's al_orders shows your order), cancel-all (--account [--market]), reduce (--account --side --lots --price
+    [--market]: an order that can only make your position smaller, filled at once or not at all), liquidate (--account
+    [--market]: anybody's, as far as the rules allow), continue ([--market]: the rest of an order that waits), price
+    (--publisher --price [--market]: a publisher's). `anchorline deposit` goes through the inbox anyway.
 
     Parameters
     ----------
     account
-        Your account on L2; no sequencer is asked for it.
+        Your account on L2, or the one to liquidate; no sequencer is asked for it.
     slot
         Your key's slot in the account; 0 is the owner's, which alone withdraws.
     amount
@@ -48,13 +52,15 @@ def force(
     timeout_s
         Seconds to wait for a batch; 0 does not wait.
     """
-    given = {"account": account, "amount": amount, "side": side, "lots": lots, "price": price, "publisher": publisher}
-    missing = [f"--{name}" for name in _NEEDS[what] if given[name] is None]
+    given = {
+        "account": account, "slot": slot, "amount": amount, "to": to, "market": market, "side": side, "lots": lots,
+        "price": price, "sequence": sequence, "client_id": client_id, "publisher": publisher}
+    missing = [f"--{name.replace('_', '-')}" for name in _NEEDS[what] if given[name] is None]
     if missing:
         raise UserError(f"force {what}: give {' '.join(missing)}")
 
     async def command() -> None:
-        from node.cli.keys import parse_address, user_signer
+        from node.cli.keys import user_signer
         from node.l1.deployment import load_deployment
         from node.sdk.forced import ForcedSigner
         from node.sdk.l1 import L1Wallet
@@ -66,17 +72,7 @@ def force(
             wallet = L1Wallet(client, sender, record)
             now_ms = (await client.head()).timestamp * 1_000
             signer = ForcedSigner(user_signer(), domain, account or 0, slot, now_ms, time.time_ns() // 1_000_000)
-            if what == "withdraw":
-                recipient = parse_address(to, "to") if to else wallet.address
-                transaction = signer.withdraw(micro_usd(amount or 0), recipient)
-            elif what == "cancel-all":
-                from node.stf.types import CANCEL_ALL, Action
-
-                transaction = signer.actions(Action(CANCEL_ALL, market))
-            elif what == "reduce":
-                transaction = signer.reduce(market, int(side == "sell"), price or 0, lots or 0)
-            else:
-                transaction = signer.price(publisher or 0, market, price or 0)
+            transaction = _forced_bytes(what, given, signer, wallet.address)
             receipt = await wallet.force(transaction)
             number = wallet.message_number(receipt)
             result: dict[str, Any] = {
@@ -89,6 +85,33 @@ def force(
         emit(json, result, text)
 
     _run(command)
+
+
+def _forced_bytes(what: Forced, given: dict[str, Any], signer: Any, sender: bytes) -> bytes:
+    """The transaction that ``what`` names, from checked flags. Raises UserError for an address that is none."""
+    from node.cli.keys import parse_address
+    from node.stf import encoding
+    from node.stf.types import CANCEL, CANCEL_ALL, Action
+
+    market, price, side = given["market"], given["price"], int(given["side"] == "sell")
+    if what == "withdraw":
+        recipient = parse_address(given["to"], "to") if given["to"] else sender
+        found = signer.withdraw(micro_usd(given["amount"]), recipient)
+    elif what == "cancel":
+        found = signer.actions(
+            Action(CANCEL, market, side, price, client_id=given["client_id"], seq=given["sequence"]))
+    elif what == "cancel-all":
+        found = signer.actions(Action(CANCEL_ALL, market))
+    elif what == "reduce":
+        found = signer.reduce(market, side, price, given["lots"])
+    elif what == "liquidate":
+        found = encoding.write_liquidate(given["account"], market)
+    elif what == "continue":
+        found = encoding.write_continue(market)
+    else:
+        found = signer.price(given["publisher"], market, price)
+    assert isinstance(found, bytes), "every kind is bytes"
+    return found
 
 
 async def _follow(wallet: Any, number: int, timeout_s: float) -> int:

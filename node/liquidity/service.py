@@ -22,7 +22,7 @@ from node.errors import Temporary
 from node.l1.claims import Offer, decode_buy, digest, encode_buy
 from node.l1.fees import FeePolicy
 from node.l1.intents import SendAborted, TxReverted
-from node.l1.journal import FileJournal
+from node.l1.journal import Journal
 from node.l1.keys import Signer
 from node.l1.sender import Intent, SenderConfig, open_sender
 from node.l1.sender_metrics import SenderMetrics
@@ -191,7 +191,7 @@ class Provider:
         """Keep the shop open beside a verifier; L1 that cannot be reached closes it for a while, loudly."""
         previous = verifier.node.extra
         verifier.node.extra = lambda: previous() | {"liquidity": self.status()}
-        journal = FileJournal(self._datadir / "liquidity.journal")
+        journal = verifier.host.open_journal(self._datadir / "liquidity.journal")
         backoff_s = self._poll_s
         try:
             while True:
@@ -208,7 +208,7 @@ class Provider:
         finally:
             journal.close()
 
-    async def _keep_open(self, verifier: Verifier, journal: FileJournal) -> None:
+    async def _keep_open(self, verifier: Verifier, journal: Journal) -> None:
         config = self._config
         settings = SenderConfig(
             confirmations=config.confirmations, resubmit_s=config.resubmit_ms / 1_000, poll_s=self._poll_s,
@@ -234,7 +234,7 @@ class Provider:
         self._open = None
         self._sales = {name: sale for name, sale in self._sales.items() if sale.state != "sent"}
 
-    def _resume(self, shop: Shop, journal: FileJournal) -> None:
+    def _resume(self, shop: Shop, journal: Journal) -> None:
         """Purchases that an earlier run has sent: they count, and are waited for."""
         for record in list(journal.records.values()):
             if record.open and record.intent_id.startswith(_BUY) and record.to == shop.market.address:

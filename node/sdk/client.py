@@ -13,10 +13,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import msgspec
 import trio
 
 from node.rpc.client import HttpClient, RpcError, RpcUnavailable, Subscription, WsClient, open_websocket
 from node.rpc.methods import shapes
+from node.rpc.methods.promises import PromiseVerdict
 from node.sdk.errors import ConnectionLost, ExchangeNotAvailable, NotFound, RequestTimeout, from_rpc
 from node.stf import encoding
 
@@ -114,6 +116,27 @@ class Client:
             if found.recipient == "0x" + recipient.hex() and found.amount == amount:
                 return number
         raise NotFound(f"none of the withdrawals {after + 1} to {newest} is of {amount} micro-USD to this address")
+
+    # --- promises, at a verifier --------------------------------------------------------------------------------------
+
+    async def keep_promise(self, sent: Any) -> PromiseVerdict:
+        """Have a verifier keep and check the promise of an answer (a ``Sent``, or what ``order --json`` printed).
+
+        Raises BadRequest, BadSignature, RateLimitExceeded, or ExchangeError when there is no room.
+        """
+        answer = sent if isinstance(sent, dict) else msgspec.to_builtins(sent)
+        found: PromiseVerdict = await self.call("al_keepPromise", {"answer": answer}, PromiseVerdict)
+        return found
+
+    async def promise_verdict(self, identity: str) -> PromiseVerdict:
+        """What became of a kept promise; with ``evidence``, calldata for PromiseCourt. Raises NotFound."""
+        found: PromiseVerdict = await self.call("al_promiseVerdict", {"id": identity}, PromiseVerdict)
+        return found
+
+    async def kept_promises(self, account: int) -> list[PromiseVerdict]:
+        """An account's promises that a verifier keeps, by position."""
+        found: list[PromiseVerdict] = await self.call("al_keptPromises", {"account": account}, list[PromiseVerdict])
+        return found
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,14 @@ async def test_a_forced_transaction_is_followed_until_a_batch_has_it(tmp_path: P
         forced = await trader.json("force", "cancel-all", "--account", str(account))
         assert forced["batch"] >= 1
         assert [order["live"] for order in await raw.rpc.call("al_orders", [account])] == [False]
+        await trader.json("order", "sell", "40", "600200", "--client-id", "78")
+        one = next(order for order in await raw.rpc.call("al_orders", [account]) if order["live"])
+        await trader.json(
+            "force", "cancel", "--account", str(account), "--side", "sell", "--price", str(one["price"]),
+            "--sequence", str(one["seq"]), "--client-id", "78")
+        assert not [order for order in await raw.rpc.call("al_orders", [account]) if order["live"]]
+        nothing = await trader.json("force", "liquidate", "--account", str(account))  # healthy: consumed, no effect
+        assert (await trader.json("force", "continue"))["message"] > nothing["message"]
         before = (await trader.json("account", str(account)))["collateral"]
         out = await trader.json("force", "withdraw", "--account", str(account), "--amount", "7.5")
         assert out["batch"] > 0 and out["message"] > forced["message"]

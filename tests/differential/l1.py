@@ -22,13 +22,15 @@ from tests.stf.world import address as address_number
 class RollupWorld(World):
     """The rules' test world on a deployed Rollup: its messages are L1 transactions, and what it cuts can be posted."""
 
+    base_params = PARAMS
+
     def __init__(self) -> None:
         self.evm = Evm()
         self.admin, self.operator, self.prover = map(self.evm.actor, ("admin", "operator", "prover"))
         genesis = genesis_leaves()
         root = MemoryTrie(genesis).root()
         words = [int.from_bytes(value[i : i + 32], "big") for value in genesis.values() for i in range(0, 192, 32)]
-        self.params = replace(PARAMS, genesis_root=root, genesis_globals=tuple(words))
+        self.params = replace(self.base_params, genesis_root=root, genesis_globals=tuple(words))
         self.token = self.evm.deploy("TestUSD")
         self.rollup = self.evm.deploy("Rollup", self.token, self.admin, self.params)
         self.verifier = deploy_verifier(self.evm, self.rollup)
