@@ -25,7 +25,7 @@ initializes: inbox
 initializes: vault
 initializes: seat[vault := vault]
 initializes: batches[inbox := inbox, seat := seat]
-initializes: withdrawals[vault := vault]
+initializes: withdrawals[inbox := inbox, vault := vault]
 initializes: governance[inbox := inbox]
 initializes: powers
 
@@ -291,6 +291,16 @@ def move_claim(id: uint256, recipient: address, amount: uint256, owner: address,
     """
     powers.check_claim_market()
     withdrawals.move(id, recipient, amount, owner, to)
+
+
+@external
+def notify_paid(ids: DynArray[uint256, withdrawals.NOTICE_IDS_MAX]):
+    """
+    @notice Anyone tells L2 that withdrawals are paid, so that it forgets them. Each id once. Costs no fee: a flood is bounded by
+            what was paid before, and a payment costs more than a deposit, which enqueues a message too.
+    """
+    self._check_open()
+    withdrawals.notify(ids)
 
 
 # ----------------------------------------------------------------------------------------------------- exodus and promises

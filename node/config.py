@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from node.stf.params import PAID_MAX
 from node.units import UnitsError, parse_markets
 
 Role = Literal["sequencer", "verifier", "watchtower", "liquidity"]
@@ -122,6 +123,8 @@ class BatcherConfig:
     """Time after which a pending transaction is replaced at a higher fee, milliseconds."""
     fee_max_gwei: int = 500
     """Greatest fee per gas that is ever offered, gwei."""
+    notice_ids: int = 8
+    """Paid withdrawals that one L1 transaction tells L2 to forget, up to 8; 0 sends none."""
     keystore: Path | None = None
     """Keystore file of the key that posts batches."""
 
@@ -331,6 +334,7 @@ def _check_batcher(batcher: BatcherConfig) -> None:
     _check_between("batcher.post_ms", batcher.post_ms, 100, 86_400_000)
     _check_between("batcher.post_bytes", batcher.post_bytes, 1, _POSTED_BYTES_MAX)
     _check_between("batcher.chunks_max", batcher.chunks_max, 1, _POSTED_CHUNKS_MAX)
+    _check_between("batcher.notice_ids", batcher.notice_ids, 0, PAID_MAX)
     _check_sending("batcher", batcher.confirmations, batcher.resubmit_ms, batcher.fee_max_gwei)
     _check_keystore("batcher.keystore", batcher.keystore)
 

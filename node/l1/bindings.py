@@ -64,6 +64,7 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     ),
     "drop": ((HEADER, HEADER, "address"), ()),
     "finalize": ((HEADER,), ()),
+    "notify_paid": (("uint256[]",), ()),
     "withdraw": ((HEADER, "uint256", "address", "uint256", "bytes", "bytes32[]"), ()),
     "freeze": ((), ()),
     "pay_out": (("address", "uint256"), ()),

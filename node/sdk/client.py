@@ -19,7 +19,7 @@ import trio
 from node.rpc.client import HttpClient, RpcError, RpcUnavailable, Subscription, WsClient, open_websocket
 from node.rpc.methods import shapes
 from node.rpc.methods.promises import PromiseVerdict
-from node.sdk.errors import ConnectionLost, ExchangeNotAvailable, NotFound, RequestTimeout, from_rpc
+from node.sdk.errors import ConnectionLost, ExchangeNotAvailable, NotFound, RequestTimeout, WithdrawalPaid, from_rpc
 from node.stf import encoding
 
 T = TypeVar("T")
@@ -104,15 +104,18 @@ class Client:
         return found
 
     async def withdrawal(self, number: int) -> shapes.WithdrawalInfo:
-        """A withdrawal; its ``header`` is set once it can be claimed."""
+        """A withdrawal; its ``header`` is set once it can be claimed. Raises NotFound, or WithdrawalPaid."""
         found: shapes.WithdrawalInfo = await self.call("al_withdrawalProof", {"id": number}, shapes.WithdrawalInfo)
         return found
 
     async def find_withdrawal(self, recipient: bytes, amount: int, after: int) -> int:
-        """Id of the first sealed withdrawal beyond ``after`` with this recipient and amount. Raises NotFound."""
+        """Id of the first sealed, unpaid withdrawal beyond ``after`` of this recipient and amount. Raises NotFound."""
         newest = (await self.status())["withdrawals"]
         for number in range(after + 1, newest + 1):
-            found = await self.withdrawal(number)
+            try:
+                found = await self.withdrawal(number)
+            except WithdrawalPaid:
+                continue
             if found.recipient == "0x" + recipient.hex() and found.amount == amount:
                 return number
         raise NotFound(f"none of the withdrawals {after + 1} to {newest} is of {amount} micro-USD to this address")
@@ -163,7 +166,7 @@ class Client:
                 await trio.sleep(0.1)
 
     async def wait_claimable(self, number: int, timeout_s: float = 600.0) -> shapes.WithdrawalInfo:
-        """A withdrawal's proof once its batch is finalized. Raises RequestTimeout."""
+        """A withdrawal's proof once its batch is finalized. Raises RequestTimeout, or WithdrawalPaid."""
         with _deadline(timeout_s, f"withdrawal {number} cannot be claimed after {timeout_s} s: its batch is not final"):
             while True:
                 try:

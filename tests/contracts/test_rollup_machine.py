@@ -20,6 +20,8 @@ from node.derive import evidence
 from node.derive.evidence import KeptPromise
 from node.derive.promises import SignedPromise, digest, group_leaves, make_promise
 from node.stf import encoding
+from node.stf.commitments import MESSAGE_PAID
+from node.stf.params import PAID_MAX
 from tests.contracts.tiny_l2 import L2
 from tests.contracts.tiny_trie import proof_of, withdrawal_key
 from tests.contracts.world import BOND, PARAMS, USD, CourtTimes, World
@@ -84,6 +86,7 @@ class Money(RuleBasedStateMachine):
         self.rewards = {a.name: 0 for a in self.actors}
         self.holder: Actor | None = None
         self.paid: set[int] = set()
+        self.told: set[int] = set()
         self.states: list[L2] = [L2(self.actors)]
         self.posters: list[Actor] = [self.world.operator]
         self.minted = self.world.token.call("totalSupply")
@@ -232,6 +235,9 @@ class Money(RuleBasedStateMachine):
         for deposit in self.deposits:
             if deposit.number >= self.world.head.inbox_cursor:
                 l2 = l2.credit(deposit.account, deposit.amount)
+        for message in self.world.messages[self.world.head.inbox_cursor :]:
+            if message[0] == MESSAGE_PAID:
+                l2 = l2.forget(int.from_bytes(message[i : i + 8], "big") for i in range(29, len(message), 8))
         return l2
 
     def post_state(self, l2: L2) -> None:
@@ -482,6 +488,24 @@ class Money(RuleBasedStateMachine):
             self.paid.add(index)
             self.withdrawn += payout.amount
 
+    @precondition(lambda self: self.paid)
+    @rule(who=picks, ids=st.lists(st.integers(0, 9), max_size=9))
+    def notify_paid(self, who: int, ids: list[int]) -> None:
+        """L2 is told of each paid withdrawal once, and of no other."""
+        fresh = len(set(ids)) == len(ids) and set(ids) <= self.paid - self.told
+        reason = "FROZEN" if self.frozen_at else "EMPTY" if not ids else "" if fresh else "NOT_PAID"
+        if reason or len(ids) > PAID_MAX:
+            with reverts(reason if len(ids) <= PAID_MAX else ""):
+                self.world.do(self.actors[who % 4], "notify_paid", ids)
+            return
+        self.world.do(self.actors[who % 4], "notify_paid", ids)
+        self.told |= set(ids)
+
+    @precondition(lambda self: self.paid - self.told)
+    @rule(who=picks, most=st.integers(1, PAID_MAX))
+    def notify_all_paid(self, who: int, most: int) -> None:
+        self.notify_paid(who, sorted(self.paid - self.told)[:most])
+
     # ---------------------------------------------------------------------------------------------------- invariants
 
     @invariant()
@@ -506,6 +530,10 @@ class Money(RuleBasedStateMachine):
         shares = sum(
             equity * min(total, l2.pool) // total for equity, claimed in self.shares.values() if not claimed)
         assert self.world.rollup.call("custody") >= unpaid + refunds + shares
+
+    @invariant()
+    def no_state_forgets_what_is_not_paid(self) -> None:
+        assert all(l2.forgotten <= self.told for l2 in self.states) and self.told <= self.paid
 
     @invariant()
     def heads_are_where_the_model_says(self) -> None:
