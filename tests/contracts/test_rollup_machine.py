@@ -526,11 +526,20 @@ class Money(RuleBasedStateMachine):
         return number, (which % len(payouts), payout.recipient, payout.amount)
 
     @precondition(lambda self: any(l2.payouts for l2 in self.states))
-    @rule(pick=picks, which=picks, thief=st.integers(0, 9), buyer=picks, cents=st.integers(1, 100))
+    @rule(trades=st.lists(
+        st.tuples(picks, picks, st.integers(0, 19), picks, st.integers(1, 100)), min_size=1, max_size=6))
+    def trade_claims(self, trades: list[tuple[int, int, int, int, int]]) -> None:
+        """Claims change hands, some more than once, and now and then an old offer is shown again."""
+        for pick, which, thief, buyer, cents in trades:
+            self.sell_claim(pick, which, thief, buyer, cents)
+            if cents % 4 == 0:
+                self.show_an_offer_again(pick, buyer)
+
     def sell_claim(self, pick: int, which: int, thief: int, buyer: int, cents: int) -> None:
         """Mostly the owner sells; sometimes somebody tries who is not."""
         number, claim = self.some_claim(pick, which)
-        seller = self.actors[thief] if thief < 4 else self.owner(claim)
+        seller = self.actors[thief - 16] if thief >= 16 else self.owner(claim)
+        buyer += self.actors.index(seller) + (buyer % 8 > 0)  # rarely the seller itself
         offer = Offer(
             raw(seller), claim[0], raw(claim[1]), claim[2], claim[2] * cents // 100, NOBODY, number,
             header_hash(self.world.headers[number]), self.now() + OFFER_S)
