@@ -70,13 +70,16 @@ async def sell(
     from node.sdk.liquidity import ClaimSeller
 
     number, recipient, amount = claim
+    def shown(offer: Any) -> None:
+        note(f"0x{offer.buyer.hex()} pays {_usd(offer.price)} of {_usd(amount)} USD; signing")
+
     signer = user_signer()
     rollup = bytes.fromhex(load_deployment(deployment).rollup[2:])
     l1 = L1Client(l1_rpc)
     try:
         async with connect(provider) as client:
             seller = await ClaimSeller.open(client, l1, rollup, signer)
-            sold = await seller.sell(number, recipient, amount, price_min=least, timeout_s=timeout_s)
+            sold = await seller.sell(number, recipient, amount, price_min=least, timeout_s=timeout_s, shown=shown)
     except AnchorlineError:
         note(f"withdrawal {number} is not sold and still yours: sell it with `anchorline sell-claim {number}`, or have "
              "L1 pay it after its window")

@@ -64,6 +64,7 @@ class Holdings:
         known = self._load()
         self._scanned = start - 1 if known is None else known.scanned
         self.held: dict[str, Holding] = {} if known is None else {item.digest: item for item in known.held}
+        self._seen = b""
         self.lost = 0
         self.collected = 0
 
@@ -72,9 +73,15 @@ class Holdings:
         """Micro-USD that L1 owes us."""
         return sum(item.amount for item in self.held.values())
 
-    async def refresh(self) -> None:
-        """Read what was bought, ask which of it is still owed, and remember. Raises Temporary."""
-        head = (await self._client.head()).number
+    async def refresh(self) -> bool:
+        """Read what was bought, ask which of it is still owed, and remember; False while L1 has no new block.
+
+        Raises Temporary.
+        """
+        block = await self._client.head()
+        if block.hash == self._seen:
+            return False
+        head = block.number
         first = max(self._start, self._scanned + 1 - REORG_BLOCKS)
         while first <= head:
             last = min(head, first + RANGE_MAX - 1)
@@ -85,6 +92,8 @@ class Holdings:
         for item in list(self.held.values()):
             await self._look(item)
         self._save()
+        self._seen = block.hash
+        return True
 
     async def _bought(self, entry: L1Log) -> None:
         number, recipient, amount, price = decode(["uint256", "address", "uint256", "uint256"], entry.data)

@@ -242,13 +242,13 @@ class Provider:
                 self._note(shop, name, decode_buy(record.data), record.data)
 
     async def _keep(self, shop: Shop) -> None:
-        """Look at what is held, for ever; have L1 pay what is due, all at once."""
+        """At every new L1 block look at what is held, and have L1 pay what is due, all at once."""
         while True:
-            await shop.holdings.refresh()
-            await shop.approve()
-            async with trio.open_nursery() as nursery:
-                for item, data in shop.due():
-                    nursery.start_soon(shop.collect, item, data)
+            if await shop.holdings.refresh():
+                await shop.approve()
+                async with trio.open_nursery() as nursery:
+                    for item, data in shop.due():
+                        nursery.start_soon(shop.collect, item, data)
             metrics = shop.verifier.metrics
             metrics.claims_held.set(shop.count(self._sales))
             metrics.claims_exposure.set(shop.total(self._sales))

@@ -11,6 +11,7 @@ the market's event with our digest. What a provider can do at worst is nothing, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -96,15 +97,18 @@ class ClaimSeller:
         raise RequestTimeout(f"the provider has not come to buy withdrawal {number} within {timeout_s} s: {waits_for}")
 
     async def sell(
-        self, number: int, recipient: bytes, amount: int, *, price_min: int, timeout_s: float = 600.0
+        self, number: int, recipient: bytes, amount: int, *, price_min: int, timeout_s: float = 600.0,
+        shown: Callable[[Offer], None] = lambda offer: None,
     ) -> Sold:
         """Sell the claim (number, recipient, amount) for ``price_min`` micro-USD or more, and wait for the money.
 
+        ``shown`` sees the offer before it is signed.
         Raises BadQuote (nothing was signed), an AnchorlineError of the provider's (it does not buy), RequestTimeout.
         """
         quote = await self.wait_quote(number, timeout_s)
         offer = await self.check(quote, number, recipient, amount, price_min)
         first = max(0, (await self._l1.head()).number - REORG_BLOCKS)
+        shown(offer)
         signature = sign(self._market, offer, self._signer)
         params = {"offer": offer_info(offer), "signature": hex_of(signature)}
         refused: AnchorlineError | None = None
