@@ -55,6 +55,7 @@ exports: (
     inbox.inbox_time_s,
     powers.exodus,
     powers.promise_court,
+    powers.claim_market,
     powers.frozen_at,
     seat.seat_holder,
     seat.seat_epoch,
@@ -129,12 +130,13 @@ def __init__(token: address, admin: address, params: Params):
 
 
 @external
-def set_courts(exodus: address, promise_court: address):
+def set_courts(exodus: address, promise_court: address, claim_market: address):
     """
-    @notice Once, by the deployer: who may freeze and pay out (Exodus), and who judges promises (PromiseCourt).
+    @notice Once, by the deployer: who may freeze and pay out (Exodus), who judges promises (PromiseCourt), and who may
+            move a claim that its owner sold by signature (ClaimMarket).
     """
     assert msg.sender == batches.DEPLOYER, "NOT_DEPLOYER"
-    powers.set_courts(exodus, promise_court)
+    powers.set_courts(exodus, promise_court, claim_market)
 
 
 @external
@@ -280,6 +282,15 @@ def withdraw(
     """
     batches.record_final(header)
     withdrawals.pay(header.post_root, id, recipient, amount, bits, siblings)
+
+
+@external
+def move_claim(id: uint256, recipient: address, amount: uint256, owner: address, to: address):
+    """
+    @notice Only ClaimMarket, which has checked that `owner` signed the sale. It moves no token.
+    """
+    powers.check_claim_market()
+    withdrawals.move(id, recipient, amount, owner, to)
 
 
 @external

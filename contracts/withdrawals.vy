@@ -111,17 +111,25 @@ def _payee(key: bytes32, recipient: address) -> address:
     return recipient if owner == empty(address) else owner
 
 
+@internal
+def move(id: uint256, recipient: address, amount: uint256, owner: address, to: address):
+    """
+    @param owner who gives the claim away, by a transaction or by a signature that the caller has checked
+    """
+    assert to != empty(address), "TO: zero address"
+    key: bytes32 = self._claim_key(id, recipient, amount)
+    assert owner == self._payee(key, recipient), "NOT_OWNER: of this claim"
+    self.claim_owners[key] = to
+    log ClaimTransferred(id=id, recipient=recipient, to=to, amount=amount)
+
+
 @external
 def transfer_claim(id: uint256, recipient: address, amount: uint256, to: address):
     """
     @notice The present owner of a withdrawal (first: its recipient) makes it payable to `to`, before it is paid or even
             final, so that a liquidity provider that runs a verifier can pay at once.
     """
-    assert to != empty(address), "TO: zero address"
-    key: bytes32 = self._claim_key(id, recipient, amount)
-    assert msg.sender == self._payee(key, recipient), "NOT_OWNER: of this claim"
-    self.claim_owners[key] = to
-    log ClaimTransferred(id=id, recipient=recipient, to=to, amount=amount)
+    self.move(id, recipient, amount, msg.sender, to)
 
 
 @external

@@ -43,6 +43,7 @@ class Metrics:
         self._make_sequencer_metrics()
         self._make_dispute_metrics()
         self._make_promise_metrics()
+        self._make_liquidity_metrics()
 
     def render(self) -> bytes:
         """The exposition text, of type CONTENT_TYPE."""
@@ -98,6 +99,13 @@ class Metrics:
         self.drills = self._counter("drills", "Fire drills asked of this watchtower, by their end.", "outcome")
         self.drill_passed_at = self._gauge("drill_passed_timestamp", "L1 time of the newest drill that was disproved.")
         self.l1_unreachable = self._gauge("l1_unreachable", "1 while L1 cannot be reached: nothing is watched then.")
+
+    def _make_liquidity_metrics(self) -> None:
+        self.claims_held = self._gauge("liquidity_claims", "Claims that are held or being bought.")
+        self.claims_exposure = self._gauge("liquidity_exposure_micro_usd", "Their amounts together, micro-USD.")
+        self.claims_bought = self._counter("liquidity_claims_bought", "Claims bought.")
+        self.claims_fees = self._counter("liquidity_fees_micro_usd", "Amount less price of claims bought, micro-USD.")
+        self.claims_lost = self._counter("liquidity_claims_lost", "Claims that L1 took away again, unpaid.")
 
     def _make_promise_metrics(self) -> None:
         self.kept_promises = self._gauge("kept_promises", "Promises kept here for traders, by verdict.", "state")

@@ -45,6 +45,7 @@ LOUD_AFTER: Final = 3  # failures in a row
 PROMISE_FACTS_S: Final = 1.0  # how old what L1 says of seats and bonds may be
 
 Ready = Callable[["Verifier"], Awaitable[None]]
+Extend = Callable[[Registry], None]
 
 
 def connect(config: L1Config) -> L1Client:
@@ -115,10 +116,12 @@ async def run_verifier(
     role: str = "verifier",
     on_dispute: OnDispute | None = None,
     on_ready: Ready | None = None,
+    extend: Extend | None = None,
     host: Host = MACHINE,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts."""
+    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts;
+    ``extend`` adds methods to its RPC server."""
     client = host.connect(config.l1)
     try:
         contract = await _with_patience(lambda: read_contract(client, bytes.fromhex(config.l1.rollup[2:])))
@@ -126,7 +129,7 @@ async def run_verifier(
         try:
             verifier = _assemble(config, role, client, contract, Chain.open(kv, domain_of(contract)), on_dispute)
             verifier.host = host
-            await _run(verifier, on_ready, task_status)
+            await _run(verifier, on_ready, extend, task_status)
         finally:
             kv.close()
     finally:
@@ -153,10 +156,12 @@ def _assemble(
     return verifier
 
 
-async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.TaskStatus[Bound]) -> None:
+async def _run(
+    verifier: Verifier, on_ready: Ready | None, extend: Extend | None, task_status: trio.TaskStatus[Bound]
+) -> None:
     config = verifier.config
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(_serve, verifier) if verifier.host.listens else Bound("", 0)
+        bound = await nursery.start(_serve, verifier, extend) if verifier.host.listens else Bound("", 0)
         nursery.start_soon(derive, verifier)
         nursery.start_soon(watch_promises, verifier)
         if config.metrics.enabled:
@@ -168,13 +173,17 @@ async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.Tas
         task_status.started(bound)
 
 
-async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
+async def _serve(
+    verifier: Verifier, extend: Extend | None, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
+) -> None:
     registry = Registry(f"Anchorline {verifier.node.role}", CLIENT_VERSION, verifier.metrics)
     Reads(verifier.node).register(registry)
     Explain(verifier.node).register(registry)
     Eth(verifier.node).register(registry)
     verifier.hub.register(registry, eth_heads=False)
     Promises(verifier.keeping, verifier.contract.promise_court).register(registry, verifier.hub)
+    if extend is not None:
+        extend(registry)
     config = verifier.config.rpc
 
     def problem() -> str:

@@ -43,7 +43,7 @@ CONSTRUCTOR: Final = ("address", "address", PARAMS)
 # name → (argument types, result types)
 FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "set_verifier": (("address",), ()),
-    "set_courts": (("address", "address"), ()),
+    "set_courts": (("address", "address", "address"), ()),
     "open": ((), ()),
     "enqueue_admin": (("uint8", "bytes"), ()),
     "propose_admin": (("uint8", "bytes"), ()),
@@ -73,6 +73,7 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "fine_promise": (("uint256",), ()),
     "pay_victim": (("address", "uint256"), ()),
     "transfer_claim": (("uint256", "address", "uint256", "address"), ()),
+    "move_claim": (("uint256", "address", "uint256", "address", "address"), ()),
     "header_hash": (("uint256",), ("bytes32",)),
     "is_final": ((HEADER,), ("bool",)),
     "head_number": ((), ("uint256",)),
@@ -81,6 +82,7 @@ FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "verifier": ((), ("address",)),
     "exodus": ((), ("address",)),
     "promise_court": ((), ("address",)),
+    "claim_market": ((), ("address",)),
     "frozen_at": ((), ("uint256",)),
     "forced_delay_s": ((), ("uint256",)),
     "inbox_count": ((), ("uint256",)),
@@ -120,7 +122,7 @@ EVENTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "BondReleased": (("address",), ("uint256",)),
     "BondSlashed": (("address", "address"), ("uint256", "uint256")),
     "VerifierSet": (("address",), ()),
-    "CourtsSet": (("address", "address"), ()),
+    "CourtsSet": (("address", "address"), ("address",)),
     "Frozen": ((), ("uint256",)),
     "Opened": ((), ()),
     "AdminProposed": (("bytes32",), ("uint256", "uint8", "bytes")),

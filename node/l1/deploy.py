@@ -2,8 +2,8 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-verifier, exodus and promise court, which name it, markets before what needs them (risk parameters, publishers), `open`
-last.
+verifier, exodus, promise court and claim market, which name it, markets before what needs them (risk parameters,
+publishers), `open` last.
 """
 
 from __future__ import annotations
@@ -68,20 +68,21 @@ class _Run:
         markets, later = plan.messages()
         await self._together([
             partial(self._call, "set_verifier", self._created["FraudVerifier"]),
-            partial(self._call, "set_courts", self._created["Exodus"], self._created["PromiseCourt"]),
+            partial(self._call, "set_courts", *[self._created[name] for name, _ in self._courts()]),
             *self._admin("market", markets)])
         await self._together(self._admin("setting", later))
         await self._call("open")
         return await self._record(params.genesis_root)
 
     def _courts(self) -> list[tuple[str, bytes]]:
-        """The contracts that end the rollup and judge promises, with their arguments."""
+        """What ends the rollup, judges promises and sells claims, with its arguments, in the order of `set_courts`."""
         rollup, timings = self._created["Rollup"], self._plan.timings
         exodus = [rollup, timings.exodus_after_s, timings.reseat_s, timings.register_s]
         promises = [rollup, timings.promise_deadline_s, timings.claim_s]
         return [
             ("Exodus", encode(["address", "uint256", "uint256", "uint256"], exodus)),
             ("PromiseCourt", encode(["address", "uint256", "uint256"], promises)),
+            ("ClaimMarket", encode(["address"], [rollup])),
         ]
 
     def _admin(self, what: str, messages: Sequence[tuple[int, bytes]]) -> list[Callable[[], Any]]:

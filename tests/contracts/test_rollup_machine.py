@@ -19,8 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from node.derive import evidence
 from node.derive.evidence import KeptPromise
 from node.derive.promises import SignedPromise, digest, group_leaves, make_promise
+from node.l1 import claims
+from node.l1.claims import NOBODY, Market, Offer
+from node.l1.keys import LocalSigner
 from node.stf import encoding
-from node.stf.commitments import MESSAGE_PAID
+from node.stf.commitments import MESSAGE_PAID, header_hash
 from node.stf.params import PAID_MAX
 from tests.contracts.tiny_l2 import L2
 from tests.contracts.tiny_trie import proof_of, withdrawal_key
@@ -29,10 +32,14 @@ from tests.evm import Actor, reverts
 
 SHORT = replace(PARAMS, challenge_window_s=100, bond_delay_s=200, force_delay_s=40, seat_idle_s=300, timelock_s=200,
                 force_floor_s=10)
+OFFER_S = 150  # how long offers stand
 TIMES = CourtTimes(exodus_after_s=450, reseat_s=400, register_s=120, promise_deadline_s=200, claim_s=150)
 BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
 amounts = st.integers(1, 900).map(lambda n: n * USD)
 picks = st.integers(0, 10**6)
+
+
+Claim = tuple[int, Actor, int]  # a withdrawal's id, recipient and amount
 
 
 @dataclass
@@ -67,6 +74,10 @@ class Deposit:
     refunded: bool = False
 
 
+def raw(actor: Actor) -> bytes:
+    return bytes.fromhex(actor.address[2:])
+
+
 class Money(RuleBasedStateMachine):
     @initialize(ended=st.booleans(), lost=amounts)
     def start(self, ended: bool, lost: int) -> None:
@@ -87,6 +98,12 @@ class Money(RuleBasedStateMachine):
         self.holder: Actor | None = None
         self.paid: set[int] = set()
         self.told: set[int] = set()
+        self.owners: dict[Claim, Actor] = {}  # claims that changed hands
+        self.offers: list[Offer] = []
+        self.used: set[Offer] = set()
+        self.market = Market(bytes.fromhex(self.world.claim_market.address[2:]), self.world.evm.chain_id)
+        for actor in self.actors:
+            self.world.token.transact("approve", self.world.claim_market, 2**255, sender=actor)
         self.states: list[L2] = [L2(self.actors)]
         self.posters: list[Actor] = [self.world.operator]
         self.minted = self.world.token.call("totalSupply")
@@ -484,9 +501,95 @@ class Money(RuleBasedStateMachine):
             with reverts("PAID"):
                 self.world.do(self.world.prover, "withdraw", *call)
         else:
+            payee = self.owner((index, payout.recipient, payout.amount))
+            before = self.world.held(payee)
             self.world.do(self.world.prover, "withdraw", *call)
+            assert self.world.held(payee) - before == payout.amount, "the claim's owner is paid, nobody else"
             self.paid.add(index)
             self.withdrawn += payout.amount
+
+    # -------------------------------------------------------------------------------------------------------- claims
+
+    def owner(self, claim: Claim) -> Actor:
+        """Who is paid: whoever bought the claim or was given it last, else the withdrawal's recipient."""
+        return self.owners.get(claim, claim[1])
+
+    def actor_at(self, address: bytes) -> Actor:
+        return next(actor for actor in self.actors if raw(actor) == address)
+
+    def some_claim(self, pick: int, which: int) -> tuple[int, Claim]:
+        """A batch that owes something, and one of the claims in its state."""
+        numbers = [n for n, l2 in enumerate(self.states) if l2.payouts]
+        number = numbers[pick % len(numbers)]
+        payouts = self.states[number].payouts
+        payout = payouts[which % len(payouts)]
+        return number, (which % len(payouts), payout.recipient, payout.amount)
+
+    @precondition(lambda self: any(l2.payouts for l2 in self.states))
+    @rule(trades=st.lists(
+        st.tuples(picks, picks, st.integers(0, 19), picks, st.integers(1, 100)), min_size=1, max_size=6))
+    def trade_claims(self, trades: list[tuple[int, int, int, int, int]]) -> None:
+        """Claims change hands, some more than once, and now and then an old offer is shown again."""
+        for pick, which, thief, buyer, cents in trades:
+            self.sell_claim(pick, which, thief, buyer, cents)
+            if cents % 4 == 0:
+                self.show_an_offer_again(pick, buyer)
+
+    def sell_claim(self, pick: int, which: int, thief: int, buyer: int, cents: int) -> None:
+        """Mostly the owner sells; sometimes somebody tries who is not."""
+        number, claim = self.some_claim(pick, which)
+        seller = self.actors[thief - 16] if thief >= 16 else self.owner(claim)
+        buyer += self.actors.index(seller) + (buyer % 8 > 0)  # rarely the seller itself
+        offer = Offer(
+            raw(seller), claim[0], raw(claim[1]), claim[2], claim[2] * cents // 100, NOBODY, number,
+            header_hash(self.world.headers[number]), self.now() + OFFER_S)
+        self.offers.append(offer)
+        self.buy(offer, self.actors[buyer % 4])
+
+    @precondition(lambda self: self.offers)
+    @rule(pick=picks, buyer=picks)
+    def show_an_offer_again(self, pick: int, buyer: int) -> None:
+        """After a sale, a rollback, a payment, or too late."""
+        self.buy(self.offers[-1 - pick % min(8, len(self.offers))], self.actors[buyer % 4])
+
+    def buy(self, offer: Offer, buyer: Actor) -> None:
+        seller = self.actor_at(offer.seller)
+        claim = (offer.id, self.actor_at(offer.recipient), offer.amount)
+        stands = offer.batch < len(self.world.headers) and (
+            header_hash(self.world.headers[offer.batch]) == offer.header)
+        reason = "DEADLINE" if self.now() > offer.deadline else "BUYER" if buyer is seller else ""
+        reason = reason or ("HEADER" if not stands else "PAID" if offer.id in self.paid else "")
+        reason = reason or ("USED" if offer in self.used else "" if self.owner(claim) is seller else "NOT_OWNER")
+        data = claims.encode_buy(offer, claims.sign(self.market, offer, LocalSigner(seller.key)))
+        if reason:
+            with reverts(reason):
+                self.world.evm.message(self.world.claim_market, data, sender=buyer)
+            return
+        before = self.world.held(seller), self.world.held(buyer)
+        self.world.evm.message(self.world.claim_market, data, sender=buyer)
+        assert self.world.held(seller) - before[0] == offer.price == before[1] - self.world.held(buyer)
+        self.used.add(offer)
+        self.owners[claim] = buyer
+
+    @precondition(lambda self: any(l2.payouts for l2 in self.states))
+    @rule(pick=picks, which=picks, who=picks, to=picks)
+    def transfer_claim(self, pick: int, which: int, who: int, to: int) -> None:
+        _, claim = self.some_claim(pick, which)
+        actor, heir = self.actors[who % 4], self.actors[to % 4]
+        if self.owner(claim) is not actor:
+            with reverts("NOT_OWNER"):
+                self.world.do(actor, "transfer_claim", *claim, heir)
+            return
+        self.world.do(actor, "transfer_claim", *claim, heir)
+        self.owners[claim] = heir
+
+    @precondition(lambda self: self.offers)
+    @rule(who=picks)
+    def only_the_market_moves_claims(self, who: int) -> None:
+        offer, actor = self.offers[-1], self.actors[who % 4]
+        claim = (offer.id, offer.recipient, offer.amount)
+        with reverts("NOT_CLAIM_MARKET"):
+            self.world.do(actor, "move_claim", *claim, offer.seller, actor)
 
     @precondition(lambda self: self.paid)
     @rule(who=picks, ids=st.lists(st.integers(0, 9), max_size=9))

@@ -35,7 +35,7 @@ class RollupWorld(World):
         self.rollup = self.evm.deploy("Rollup", self.token, self.admin, self.params)
         self.verifier = deploy_verifier(self.evm, self.rollup)
         self.rollup.transact("set_verifier", self.verifier)
-        self.exodus, self.promise_court = set_courts(self.evm, self.rollup)
+        self.exodus, self.promise_court, self.claim_market = set_courts(self.evm, self.rollup)
         self.domain = encoding.domain_separator(self.params.l2_chain_id, int(self.rollup.address, 16))
         super().__init__(start=self.evm.timestamp, strict=True)
         self.headers: list[BatchHeader] = [genesis_header(root, self.params.genesis_globals)]
