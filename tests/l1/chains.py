@@ -104,7 +104,9 @@ async def _embedded(settings: dict[str, Any]) -> AsyncIterator[str]:
 async def _anvil(settings: dict[str, Any]) -> AsyncIterator[str]:
     """Port 0 makes anvil choose one and print it."""
     command = [tool("anvil"), "--port", "0", "--chain-id", str(CHAIN_ID), "--hardfork", "prague",
-               "--slots-in-an-epoch", str(settings.get("slots_in_an_epoch", 4)), "--no-request-size-limit"]
+               "--slots-in-an-epoch", str(settings.get("slots_in_an_epoch", 4)), "--no-request-size-limit",
+               # states kept in memory: what anvil puts on disk, it does not find again when it goes back there
+               "--prune-history", "20000"]
     async with trio.open_nursery() as nursery:
         process = await nursery.start(_start_process, command)
         url = None
