@@ -5,7 +5,9 @@ anything is published, so a second ``send`` of the same id (from a retry or afte
 transaction and can never post a second one. While a transaction waits it is replaced with +10% fees every
 ``resubmit_s`` up to a limit, published again when a reorg takes it off the chain, and done when ``confirmations``
 blocks lie on top. When its nonce turns out to be used by a transaction that is not ours (the node says "nonce too low"
-repeatedly, no version has a receipt, and the confirmed nonce is past), the intent is given up, loudly.
+repeatedly, no version has a receipt, and the confirmed nonce is past), the intent is given up, loudly; it is given up
+for the caller to send under another id when an older transaction of ours, which a reorg had taken, is mined again under
+its nonce.
 
 What can be refused is refused before a nonce is taken (a revert, no money, too large), so it costs nothing and leaves
 no gap. After that an intent stays in flight until it is mined, whatever the network does.
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 import trio
@@ -26,15 +29,27 @@ from node.errors import Critical, Temporary
 
 from .client import L1Client
 from .fees import Fees, first_offer, next_offer
-from .intents import TX_GAS_MAX, Intent, SendAborted, SenderConfig, SenderEvents, TxReverted, check_size
+from .intents import (
+    TX_GAS_MAX,
+    Intent,
+    SendAborted,
+    SendDisplaced,
+    SenderConfig,
+    SenderEvents,
+    TxReverted,
+    check_size,
+)
 from .journal import Journal, Record, Version
 from .keys import Signer
 from .types import CallReverted, L1Receipt, NodeRefused
 
 log = structlog.get_logger("l1_sender")
 
-__all__ = ["Intent", "SendAborted", "SenderConfig", "SenderEvents", "TxReverted", "TxSender", "open_sender"]
+__all__ = [
+    "Intent", "SendAborted", "SendDisplaced", "SenderConfig", "SenderEvents", "TxReverted", "TxSender", "open_sender",
+]
 
+DISPLACED: Final = "an earlier transaction"  # how the reason begins, in the journal too
 UNDERPRICED = ("underpriced", "less than block base fee", "fee too low", "fee cap less")
 
 
@@ -247,7 +262,7 @@ class TxSender:
                 await self._land(flight, receipt)
             return
         if flight.too_low >= self._config.nonce_too_low_max and await self._nonce_is_past(flight.record):
-            self._abort(flight)
+            await self._abort(flight)
             return
         overdue = trio.current_time() >= flight.resubmit_at
         if not flight.on_wire or overdue:
@@ -294,19 +309,33 @@ class TxSender:
             return "not known: the L1 node could not replay it"
         return "out of gas" if receipt.gas_used >= record.gas * 63 // 64 else "another transaction came first"
 
-    def _abort(self, flight: _Flight) -> None:
+    async def _abort(self, flight: _Flight) -> None:
         record = flight.record
-        reason = (f"L1 transaction {record.intent_id}: nonce {record.nonce} was used by a transaction that is not "
-                  f"ours; is the key of 0x{self.address.hex()} used elsewhere?")
+        ours = await self._mined_with(record.nonce)
+        if ours:
+            reason = f"{DISPLACED} of nonce {record.nonce} is on L1: {ours}, which a reorganisation had taken"
+            flight.failure = SendDisplaced(reason)
+        else:
+            reason = (f"L1 transaction {record.intent_id}: nonce {record.nonce} was used by a transaction that is not "
+                      f"ours; is the key of 0x{self.address.hex()} used elsewhere?")
+            flight.failure = SendAborted(reason)
         self._journal.finish(record, failure=reason)
-        flight.failure = SendAborted(reason)
-        log.error("tx_aborted", intent=record.intent_id, nonce=record.nonce)
+        log.error("tx_aborted", intent=record.intent_id, nonce=record.nonce, mined_instead=ours)
         if self._events is not None:
             self._events.finished(None)
         flight.done.set()
 
+    async def _mined_with(self, nonce: int) -> str:
+        """The intent of ours that L1 has under a nonce; empty if there is none. Raises Temporary."""
+        for record in reversed(self._journal.records.values()):
+            if record.nonce == nonce and await self._find_receipt(record) is not None:
+                return record.intent_id
+        return ""
+
     async def _past(self, record: Record) -> L1Receipt:
         """The outcome of an intent that ended before."""
+        if record.failure.startswith(DISPLACED):
+            raise SendDisplaced(record.failure)
         if record.failure:
             raise SendAborted(record.failure)
         receipt = await self._client.receipt(record.tx_hash)

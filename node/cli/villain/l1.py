@@ -25,7 +25,7 @@ from node.l1.types import CallReverted, L1Block, L1Receipt, NodeRefused
 GWEI: Final = 10**9
 POLL_S: Final = 0.01
 WAIT_S: Final = 120.0
-REORG_MAX: Final = 64
+REORG_MAX: Final = 100  # the embedded chain keeps 128 states
 MEMPOOL_CALLS_S: Final = 120.0
 # the revert of a transaction as public chains mine it is not worth a whole block's gas
 NO_REASON: Final = "reverted without a reason"  # the ABI decoder's, or the rules' of the language
@@ -224,7 +224,8 @@ class VillainL1:
         """Let L1's clock jump on a development chain; wait for it on others, as far as patience goes. The head."""
         if not self.dev:
             return await self._wait(seconds)
-        await self.client.rpc("evm_increaseTime", seconds)
+        # counted from the head: increaseTime counts from the wall clock, which a head that was made may be ahead of
+        await self.set_next_time((await self.client.head()).timestamp + seconds)
         return await self.mine()
 
     async def _wait(self, seconds: int) -> L1Block:

@@ -110,6 +110,7 @@ class Ledger:
             lost["watchtower"] = -gained
         bills = self._l1.bills
         await self._bill_others(ours, bills["defence"])
+        self._l1.forget_costs()
         return lost, bills["attack"], bills["defence"]
 
     async def _rewards_of_others(self, ours: set[bytes]) -> int:
