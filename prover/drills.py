@@ -269,10 +269,10 @@ class _Exercise:
         await responder.respond(evidence, proof, answer, lambda: progress.disputed is dispute)
         if answer.gas or not sender.known(answer.name):  # a drill that ends before this may have its proof on the way
             drill_request.note_gas(self._folder, noted_at, answer.gas - self._gas_max)
-        self._drill.state = {"proven": PASSED, "gone": "beaten"}.get(answer.outcome or "", "failed")
-        self._drill.reason = "" if answer.outcome == "proven" else f"the proof's outcome: {answer.outcome}"
         if answer.outcome == "proven":
-            verifier.metrics.drill_passed_at.set((await verifier.client.head()).timestamp)
+            verifier.metrics.drill_passed_at.set(noted_at)
+        self._drill.reason = "" if answer.outcome == "proven" else f"the proof's outcome: {answer.outcome}"
+        self._drill.state = {"proven": PASSED, "gone": "beaten"}.get(answer.outcome or "", "failed")  # ends ``_follow``
 
     async def _turn(self) -> TxSender:
         """The watchtower's sender, when it has one and the real rollup does not need it."""

@@ -22,6 +22,7 @@ import trio
 
 from node.config import Config
 from node.derive.chain import Chain
+from node.derive.finality import final_block
 from node.errors import Critical, Reset, Temporary
 from node.l1 import bindings, courts
 from node.l1.client import L1Client
@@ -59,7 +60,6 @@ log = structlog.get_logger("sequencer")
 GWEI: Final = 10**9
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
-FINAL_PER_LOOK: Final = 256
 
 
 async def run(
@@ -123,7 +123,6 @@ class Service:
         self.problem = ""
         self.bound: Bound | None = None
         self.heads = L2Heads()
-        self._final_batch = 0
         self._delay_asked = -1  # the L1 block at which the forced delay was read
 
     async def run(self, signer: Signer, poster: Signer, task_status: trio.TaskStatus[Bound]) -> None:
@@ -312,11 +311,7 @@ class Service:
         latest = feed.heads.latest
         self.metrics.set_ref("l1", "latest", latest.number, latest.timestamp, now_s)
         self.heads.safe = anchor.safe_block()
-        window_s = int(self.params[0])
-        for record in list(_some(core.chain, self._final_batch + 1)):
-            if record.header is None or record.header.posted_at + window_s >= latest.timestamp:
-                break
-            self._final_batch, self.heads.finalized = record.number, record.last_block
+        self.heads.finalized = final_block(core.chain, latest.timestamp - int(self.params[0]))
         for kind, number in (("unsafe", core.chain.head.number), ("safe", self.heads.safe),
                              ("finalized", self.heads.finalized)):
             header = core.chain.header(number)
@@ -355,12 +350,6 @@ def _reason(group: BaseExceptionGroup[Reset]) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return str(error)
-
-
-def _some(chain: Chain, first: int) -> Any:
-    """At most FINAL_PER_LOOK batches."""
-    for record, _ in zip(chain.batches(first), range(FINAL_PER_LOOK), strict=False):
-        yield record
 
 
 async def _view(client: L1Client, rollup: bytes, name: str, *args: Any) -> Any:

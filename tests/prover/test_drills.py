@@ -112,7 +112,7 @@ async def test_the_sandbox_gives_every_villain_his_opportunity(tmp_path: Path) -
     async with deployed(tmp_path, timings=PATIENT) as world, sandbox(world) as operator:
         honest, context = await operator.next_batch()
         wrong = {kind: corrupt(kind, honest, context) for kind in KINDS}
-        assert len({encode_post_batch(batch) for batch in (honest, *wrong.values())}) == len(KINDS) + 1
+        assert encode_post_batch(honest) not in map(encode_post_batch, wrong.values())
 
 
 async def test_a_real_fraud_comes_first_while_a_drill_is_on(tmp_path: Path) -> None:

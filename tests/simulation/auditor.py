@@ -62,12 +62,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """One branch up to one block: batches that can still be dropped (after the last final one), and counts."""
+    """One branch up to one block: batches that can still be dropped (after the last final one), and counts.
+
+    ``piled``: batches that were built on wrong ones; ``wrong`` counts the others.
+    """
 
     standing: tuple[Entry, ...]
     inbox: bytes  # running hash
     right: int = 0
     wrong: int = 0
+    piled: int = 0
     dropped: int = 0
     final: int = 0
 
@@ -144,6 +148,8 @@ class Auditor:
         parent = ledger.standing[-1]
         wrong = "built on a wrong batch" if parent.wrong else self.judge(parent.header, header, batch)
         entry = Entry(header, wrong, block.number)
+        if parent.wrong:
+            return replace(ledger, standing=(*ledger.standing, entry), piled=ledger.piled + 1)
         if wrong:
             return replace(ledger, standing=(*ledger.standing, entry), wrong=ledger.wrong + 1)
         return replace(ledger, standing=(*ledger.standing, entry), right=ledger.right + 1)
@@ -222,4 +228,3 @@ class Auditor:
     def state_root(self, header: BatchHeader) -> bytes:
         """The root after a right batch, from its leaves."""
         return MemoryTrie(self._states[header_hash(header)]).root()
-

@@ -202,6 +202,8 @@ class Flooder(Pest):
                 looked = head.number
                 flood = self.rng.random() < 0.06
                 await self._burst(client, self.rng.randint(1, 3) * BLOCK_TXS if flood else 2, list(posted), flood)
+                if flood:
+                    await trio.sleep(120)
             except (Temporary, CallReverted):
                 continue
 

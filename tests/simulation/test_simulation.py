@@ -32,7 +32,8 @@ def play(settings: Iterable[Settings]) -> list[Report]:
 
 
 def show(report: Report) -> str:
-    return (f"seed {report.seed}: {report.wrong} wrong and {report.right} right batches, {report.blocks} L1 blocks, "
+    return (f"seed {report.seed}: {report.wrong} wrong batches, {report.piled} on them, {report.right} right ones, "
+            f"{report.blocks} L1 blocks, "
             f"{report.reorgs} reorgs, {report.orphans} orphans, {report.hours:.1f} h; fell after {report.median_s} s "
             f"(median), {report.slowest_s} s (slowest, window {WINDOW_S} s); proven by {report.provers}; "
             f"starts {report.starts}; {report.wrongs}")

@@ -54,7 +54,7 @@ class Cast:
         if ether < self._purse.ether_each // 2:
             await self._l1.must(
                 self.funder, actor.address, value=self._purse.ether_each - ether, gas=21_000, book=False)
-        missing = max(0, micro - await self._ask("balanceOf(address)", actor.address))
+        missing = max(0, micro - await self.balance(actor.address))
         if missing:
             what = "mint(address,uint256)" if self._purse.faucet else "transfer(address,uint256)"
             await self._l1.must(self.funder, self._token, call_data(what, actor.address, missing), book=False)
@@ -62,6 +62,10 @@ class Cast:
             await self._l1.must(
                 actor, self._token, call_data("approve(address,uint256)", self._rollup, ALLOWANCE), book=False)
         return missing
+
+    async def balance(self, address: bytes) -> int:
+        """Tokens of an address, micro-USD."""
+        return await self._ask("balanceOf(address)", address)
 
     async def _ask(self, signature: str, *args: bytes) -> int:
         return int.from_bytes(await self._l1.client.call(self._token, call_data(signature, *args)), "big")

@@ -261,9 +261,26 @@ class VillainL1:
         """Replace the last ``depth`` blocks by as many empty ones. The transactions named in ``keep`` (hashes of what
         ``publish`` or ``send`` sent) are mined again behind them, in this order; the rest is lost."""
         self.need_dev("reorganised")
+        async with self.held():
+            await self._replace(depth)
+        return await self._mine_again(keep)
+
+    async def take_back(self, receipt: L1Receipt, *, keep: Sequence[bytes] = ()) -> tuple[int, list[L1Receipt]]:
+        """``reorg`` just so deep that this transaction's block goes; the depth, and what was mined again. Others may
+        send meanwhile: the depth is counted while nothing is mined."""
+        self.need_dev("reorganised")
+        async with self.held():
+            depth = (await self.client.head()).number - receipt.block_number + 1
+            await self._replace(depth)
+        return depth, await self._mine_again(keep)
+
+    async def _replace(self, depth: int) -> None:
+        """Mining is held: anvil, which reorganises step by step, would mine into a branch that is half gone."""
         if not 1 <= depth <= REORG_MAX:
             raise ValueError(f"a reorganisation of {depth} blocks: 1 to {REORG_MAX} are possible")
         await self.client.rpc("anvil_reorg", depth, [])
+
+    async def _mine_again(self, keep: Sequence[bytes]) -> list[L1Receipt]:
         receipts = []
         for tx_hash in keep:
             raw = self._raw.get(tx_hash) or await self.raw(tx_hash)
