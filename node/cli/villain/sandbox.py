@@ -109,7 +109,7 @@ class Sandbox:
         box = cls(l1, owner, token, proxy, rollup, exodus, Operator(l1, record, owner, ()))
         for who in (owner.address, proxy):
             await l1.must(owner, token, call_data("mint(address,uint256)", who, WEALTH), book=False)
-        for name, values in (("set_verifier", (proxy,)), ("set_courts", (exodus, proxy)), ("open", ()),
+        for name, values in (("set_verifier", (proxy,)), ("set_courts", (exodus, proxy, proxy)), ("open", ()),
                              ("take_seat", (TIMINGS.bond_min,))):
             await l1.must(owner, rollup, bindings.encode_call(name, *values), book=False)
         return box
