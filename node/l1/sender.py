@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 DISPLACED: Final = "an earlier transaction"  # how the reason begins, in the journal too
+GAP_MAX = 64  # nonces that a reorganisation gives back
 UNDERPRICED = ("underpriced", "less than block base fee", "fee too low", "fee cap less")
 
 
@@ -187,13 +188,7 @@ class TxSender:
     async def _publish(self, flight: _Flight, offer: Fees) -> None:
         """Sign, remember, send one version. Raises NodeRefused or Temporary; "already known" is success."""
         record = flight.record
-        fields = {
-            "type": 2, "chainId": self._chain_id, "nonce": record.nonce, "gas": record.gas, "value": record.value,
-            "data": record.data, "maxFeePerGas": offer.cap, "maxPriorityFeePerGas": offer.tip,
-        }
-        if record.to:
-            fields["to"] = to_checksum_address(record.to)
-        raw = self._signer.sign_transaction(fields)
+        raw = self._signed(record, offer)
         version = Version(keccak(raw).hex(), offer.cap, offer.tip)
         bump = bool(record.versions)
         if version not in record.versions:
@@ -207,6 +202,16 @@ class TxSender:
                 raise
         if self._events is not None:
             self._events.published(bump)
+
+    def _signed(self, record: Record, offer: Fees) -> bytes:
+        """One version's bytes; the same every time."""
+        fields = {
+            "type": 2, "chainId": self._chain_id, "nonce": record.nonce, "gas": record.gas, "value": record.value,
+            "data": record.data, "maxFeePerGas": offer.cap, "maxPriorityFeePerGas": offer.tip,
+        }
+        if record.to:
+            fields["to"] = to_checksum_address(record.to)
+        return self._signer.sign_transaction(fields)
 
     async def _republish(self, flight: _Flight, *, bump: bool) -> None:
         """Publish the newest version again, or one that pays more if the market and the limits let it.
@@ -265,10 +270,29 @@ class TxSender:
             await self._abort(flight)
             return
         overdue = trio.current_time() >= flight.resubmit_at
+        if flight.on_wire and overdue:
+            await self._fill_gap(flight.record)
         if not flight.on_wire or overdue:
             replace = bool(flight.record.versions) and ((flight.on_wire and overdue) or flight.underpriced)
             flight.resubmit_at = trio.current_time() + self._config.resubmit_s
             await self._republish(flight, bump=replace)
+
+    async def _fill_gap(self, record: Record) -> None:
+        """What a reorganisation took of our finished transactions below this nonce is published again, as it was:
+        nobody waits for it, but nothing after it can be mined. (Many nodes put it back into their pool themselves.)"""
+        first = await self._client.nonce(self.address)
+        flying = {flight.record.nonce for flight in self._flights.values()}
+        lost = {other.nonce: other for other in self._journal.records.values() if other.versions and not other.open}
+        for nonce in range(first, min(record.nonce, first + GAP_MAX)):
+            if nonce not in flying and nonce in lost:
+                last = _last_offer(lost[nonce])
+                assert last is not None, "it has versions"
+                log.warning("tx_lost_published_again", intent=lost[nonce].intent_id, nonce=nonce,
+                            waiting=record.intent_id)
+                try:
+                    await self._client.send_raw(self._signed(lost[nonce], last))
+                except NodeRefused as error:
+                    log.warning("tx_refused", intent=lost[nonce].intent_id, reason=error.message)
 
     async def _nonce_is_past(self, record: Record) -> bool:
         """Whether a confirmed block already used this nonce (a node that is merely ahead does not count)."""

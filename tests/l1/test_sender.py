@@ -242,6 +242,28 @@ async def test_a_transaction_lost_in_a_reorg_is_published_again(kind: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_finished_transaction_that_a_reorg_took_holds_up_nobody(kind: str, tmp_path: Path) -> None:
+    """It is done, so nobody asks for it any more; but without it its successor could never be mined."""
+    config = SenderConfig(confirmations=0, resubmit_s=0.2, poll_s=0.02)
+    async with l1_chain(kind) as chain, sender_on(chain, tmp_path, config) as sender:
+        await chain.mine(3)
+        await sender.send(Intent("done", TARGET, b"", 3))
+        await chain.automine(False)
+
+        async def waits() -> bool:
+            return await chain.client.nonce(chain.signer().address, block="pending") == 2
+
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send, Intent("next", TARGET, b"", 4))
+                await until(waits)
+                await chain.rpc("anvil_reorg", 1, [])
+                assert await chain.client.balance(TARGET) == 0
+                await chain.automine(True)
+        assert await chain.client.balance(TARGET) == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_nonce_that_someone_else_used_aborts(kind: str, tmp_path: Path) -> None:
     async with l1_chain(kind) as chain:
         await chain.automine(False)
