@@ -92,6 +92,7 @@ def test_fragments_are_joined_around_control_frames() -> None:
         (encode_frame(1, b"\xff", masked=True), 1007),
         (bytes((0x01, 0x81, 0, 0, 0, 0)) + b"\xc3" + bytes((0x80, 0x80, 0, 0, 0, 0)), 1007),
     ],
+    ids=range(14),  # masks are random, names are not
 )
 def test_a_peer_that_breaks_the_protocol_gets_its_close_code(data: bytes, code: int) -> None:
     with pytest.raises(FrameError) as caught:

@@ -162,6 +162,7 @@ async def test_close_is_answered_and_ends_the_connection() -> None:
         (encode_frame(1, b"x" * 2_000, masked=True), 1009),
         (encode_frame(8, b"\x00", masked=True), 1002),
     ],
+    ids=("unmasked", "no UTF-8", "too long", "half a close code"),  # masks are random, names are not
 )
 async def test_a_broken_frame_is_answered_with_its_close_code(frame: bytes, code: int) -> None:
     async with World().connected(Limits(body_bytes_max=1_000)) as stream:

@@ -92,6 +92,7 @@ class Sandbox:
     proxy: bytes
     rollup: bytes
     exodus: bytes
+    market: bytes
     operator: Operator
 
     @classmethod
@@ -105,11 +106,13 @@ class Sandbox:
         times = [TIMINGS.exodus_after_s, TIMINGS.reseat_s, TIMINGS.register_s]
         arguments = encode(["address", "uint256", "uint256", "uint256"], [rollup, *times])
         exodus = await _create(l1, owner, contracts.load("Exodus").bytecode + arguments)
+        arguments = encode(["address"], [rollup])
+        market = await _create(l1, owner, contracts.load("ClaimMarket").bytecode + arguments)
         record = await _record(l1, owner, start, {"rollup": rollup, "token": token, "verifier": proxy})
-        box = cls(l1, owner, token, proxy, rollup, exodus, Operator(l1, record, owner, ()))
+        box = cls(l1, owner, token, proxy, rollup, exodus, market, Operator(l1, record, owner, ()))
         for who in (owner.address, proxy):
             await l1.must(owner, token, call_data("mint(address,uint256)", who, WEALTH), book=False)
-        for name, values in (("set_verifier", (proxy,)), ("set_courts", (exodus, proxy, proxy)), ("open", ()),
+        for name, values in (("set_verifier", (proxy,)), ("set_courts", (exodus, proxy, market)), ("open", ()),
                              ("take_seat", (TIMINGS.bond_min,))):
             await l1.must(owner, rollup, bindings.encode_call(name, *values), book=False)
         return box
