@@ -23,6 +23,7 @@ from node.derive.chain import Chain, execute_chunk
 from node.derive.evidence import KeptPromise
 from node.derive.pipeline import Pipeline
 from node.derive.promises import check_promise
+from node.derive.records import BatchRecord
 from node.derive.replay import PostedBatch
 from node.errors import Temporary
 from node.l1.bindings import header_tuple
@@ -124,6 +125,11 @@ class Auditor:
         """One past the last promised position."""
         return max(self.kept, default=-1) + 1
 
+    @property
+    def posted_end(self) -> int:
+        """One past the last position that the auditor has derived."""
+        return self.chain.head.first_position + self.chain.head.tx_count
+
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
@@ -194,14 +200,19 @@ class Auditor:
         book = PromiseBook(world.chain.client, world.rollup, court, self.chain)
         for position in positions:
             for kept in self.kept[position]:
-                record = book._record(position)
+                record = self._record(book, position)
                 data = book._conflict(kept, record)
                 await self._refused(court, data, "NO_CONFLICT")
                 await self._refused(court, evidence.late(kept.signed), "NOT_LATE", "POSTED")
                 for other in self.kept[position]:
                     await self._refused(court, evidence.equivocation(kept, other), "NO_CONFLICT")
-        for number in {book._record(position).number for position in positions}:
+        for number in {self._record(book, position).number for position in positions}:
             await self._accuse_batch(number)
+
+    def _record(self, book: PromiseBook, position: int) -> BatchRecord:
+        record = book._record(position)
+        assert record is not None, f"position {position} was derived"
+        return record
 
     async def _accuse_batch(self, number: int) -> None:
         """Prove each chunk of an honest batch, and its header, as the prover would a wrong one."""

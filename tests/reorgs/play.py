@@ -78,7 +78,7 @@ async def check(net: Network, auditor: Auditor, before: Sequence[bytes], after: 
     auditor.check_promises(survived)
     differing = await auditor.check_outcomes(before, after)
     await auditor.collect(survived)
-    last = auditor.promised_end - 1
+    last = auditor.posted_end - 1
     await auditor.accuse(sorted({min(survived, last), last}))
     await auditor.check_bonds()
     return differing

@@ -107,17 +107,13 @@ async def one_depth(net: Network, auditor: Auditor, depth: int, form: str) -> No
     proof = await proof_of(net, number)
     await pay(net, proof)
     assert await held(net) == before_paid + AMOUNT
-    paid = await net.l1.number()
-    if form == "payout":
-        await net.l1.mine(depth - 1)
-        first = paid - (depth > 1)
-    else:
-        await net.l1.mine(depth - (paid - posted + 1))
-        first = posted
-    size = await net.l1.number() - first + 1
+    await net.l1.pause()
+    first = posted if form == "batch" else (await net.l1.logs("Withdrawn"))[-1].block_number
+    await net.l1.mine(depth - (await net.l1.number() - first + 1))
     before = await net.l1.messages()
-    await net.l1.reorg(size if form == "batch" else depth)
+    await net.l1.reorg(await net.l1.number() - first + 1)  # a block more than ``depth`` where others post meanwhile
     after, survived = await net.l1.messages(), await net.posted()
+    await net.l1.go_on()
     assert not await net.world.view("is_paid", number) and await held(net) == before_paid
     if form == "batch":
         reason = await refused(net, payout(proof))
