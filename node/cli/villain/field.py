@@ -155,13 +155,15 @@ class Field:
         await self._tidy()
 
     async def _needs_anchor(self) -> bool:
-        """Whether the market has no mark yet, or too much time is un-anchored for orders to be welcome."""
+        """Whether the market has no fresh mark, or too much time is un-anchored for orders to be welcome."""
         head = await self.l1.client.head()
         engine = self.operator.pipeline.engine
         engine.bind()
         g = engine.globals
-        tau, limit = head.timestamp * 1_000 - g.last_anchor, g.chain.tau_reduce
-        return state.get_board(self.market).mark == 0 or g.level != 0 or (limit > 0 and tau > limit // 2)
+        now, limit = head.timestamp * 1_000, g.chain.tau_reduce
+        board = state.get_board(self.market)
+        stale = board.mark == 0 or now - board.mark_time > board.stale_ms // 2
+        return stale or g.level != 0 or (limit > 0 and now - g.last_anchor > limit // 2)
 
     async def _tidy(self) -> None:
         """Cancel what earlier attacks have left in the book, before an account may place no more."""
