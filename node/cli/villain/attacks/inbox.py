@@ -107,7 +107,9 @@ async def forced_fragments(field: Field) -> str:
     mallory = await field.actor("mallory", usd=KINDS_MAX * field.terms.force_fee // USD + 1)
     for kind in range(KINDS_MAX):
         await flood(field, mallory, 1, bytes((kind,)) + b"\x00\x01")
-    await serve(field)
+    draft, _ = await serve(field)
+    statuses = {Status(receipt.status) for receipt in draft.receipts[-KINDS_MAX:]}
+    field.check(Status.OK not in statuses and Status.FORCED_INVALID in statuses, f"the rules answered {statuses}")
     return "an inbox byte or a block in the inbox is no transaction"
 
 

@@ -62,7 +62,7 @@ async def price_of_zero(field: Field) -> str:
 
 
 @attack("publishers", "A compromised quorum walks the price up inside the jump limit; its accomplice wins, and takes "
-        "it all out at once.", needs={SCENE}, gains={"mallory": SOME}, apart=TRADING,
+        "it all out at once.", needs={SCENE}, loses={"bob": SOME}, gains={"mallory": SOME}, apart={"alice", "carol"},
         time_s=lambda _terms: WALK_S)
 async def compromised_quorum(field: Field) -> str:
     mallory = await field.trader("mallory", STAKE // USD)
@@ -80,11 +80,13 @@ async def compromised_quorum(field: Field) -> str:
     draft.actions(field.traders["alice"], buy(m, level * 98 // 100, lots, 5))
     draft.actions(mallory, sell(m, level * 98 // 100, lots, 2))
     limit = draft.engine.globals.outflow_limit
-    left = 0
+    left, held_back = 0, 0
     for amount in (STAKE * 2, STAKE, STAKE // 2, limit, limit // 2, limit // 4, limit // 8):
-        if draft.withdraw(mallory, amount).status == Status.OK:
-            left += amount
+        answer = draft.withdraw(mallory, amount).status
+        left += amount if answer == Status.OK else 0
+        held_back += answer == Status.OUTFLOW_LIMIT
     await field.l1.pass_time(WALK_S)
+    field.check(left > 0 and held_back > 0, "the outflow limit was never met")
     field.check(left <= limit, f"{left / USD:,.0f} USD left in one window, the limit is {limit / USD:,.0f}")
     await posted_and_right(field, draft)
     return (f"the quorum is believed, step by step ({level * 100 // price - 100}% in {STEPS * STEP_MS // 1_000} s); "
