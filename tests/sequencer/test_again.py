@@ -15,7 +15,7 @@ from node.l1.keys import LocalSigner
 from node.stf.types import Status
 from sequencer.again import Undone, boundary, collect, forget, load, remaining, repeat, save
 from sequencer.batcher import new_record, plan_batch
-from sequencer.builder import MESSAGE, TX
+from sequencer.builder import MESSAGE, TX, Builder
 from sequencer.promises import find_promise, promise_write
 from tests.sequencer.world import Desk
 from tests.stf.world import address, buy, message, private_key, sell
@@ -192,3 +192,15 @@ def test_a_position_promised_again_in_a_longer_group_has_its_promise() -> None:
         assert kept is not None
         check_promise(desk.chain.domain, signer.address, kept.signed, position, tx_hash, kept.path)
     assert find_promise(desk.chain, len(hashes)) is None
+
+
+def test_a_block_ends_in_time_while_the_clock_of_l2_stands_still() -> None:
+    """After a reset L2 time may be ahead of the wall's clock and wait for it; what was just promised is sealed all the
+    same."""
+    desk = trading()
+    age = 0
+    desk.builder = Builder(desk.chain, desk.limits, lambda: desk.now, lambda _kind, _content: None, age=lambda: age)
+    desk.act(1, sell(0, 600_300, 5))
+    assert desk.builder.is_open and desk.builder.tick() is None
+    age += desk.limits.block_ms
+    assert desk.builder.tick() is not None and not desk.builder.is_open
