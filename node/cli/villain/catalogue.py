@@ -185,7 +185,8 @@ async def play(entry: Attack, ground: Field) -> Outcome:
         held, remark = False, f"nothing came of it within {PATIENCE_S:.0f} s: is a watchtower running?"
     seconds = trio.current_time() - began
     lost, attackers, defenders = await ground.settle()
-    lost = {party: micro for party, micro in lost.items() if party not in entry.apart}
+    besides = entry.apart | (ground.exposed - {*entry.loses, *entry.gains})
+    lost = {party: micro for party, micro in lost.items() if party not in besides}
     wrong = "" if not held else unexpected(entry, lost, defenders, ground.terms)
     return Outcome(entry.name, held and not wrong, lost, attackers, defenders, seconds, wrong or remark)
 

@@ -52,6 +52,7 @@ class Field:
         self.traders: dict[str, Trader] = {}
         self.nursery: trio.Nursery | None = None
         self.defence_s = PATIENCE_S
+        self.exposed: set[str] = set()
         self.cast = Cast(l1, self.rollup, self.token, purse)
         self.funder = self.cast.funder
         publisher_actors = [Actor(f"publisher {slot}", signer) for slot, signer in enumerate(publishers)]
@@ -102,8 +103,10 @@ class Field:
         await self.begin()
 
     async def begin(self) -> None:
-        """From here on losses, transactions and gas count."""
+        """From here on losses, transactions and gas count. Who holds positions of an earlier attack gains and loses by
+        every price: he is ``exposed``, and none of this attack's parties unless its entry names him."""
         await self._ledger.begin(self.cast.all)
+        self.exposed = {actor.name for actor in self.cast.all if holds_positions(self.operator.view, actor.address)}
 
     async def settle(self) -> tuple[dict[str, int], Bill, Bill]:
         """What everybody lost since ``begin`` (micro-USD), what the attack sent, what the defence."""
@@ -307,6 +310,13 @@ class Field:
     def status(self, found: Status, expected: Status) -> None:
         """Check what the rules answered."""
         self.check(found == expected, f"the rules answered {Status(found).name}, {expected.name} was expected")
+
+
+def holds_positions(view: TrieView, owner: bytes) -> bool:
+    """Whether any account of the address has an open position."""
+    leaves = (view.get(state.account_key(account)) for account in accounts_of(view, owner))
+    rows = (state.decode_account(leaf) for leaf in leaves if leaf is not None)
+    return any(position.size != 0 for row in rows for position in row.positions)
 
 
 def own_orders(view: TrieView, market: int, account: int) -> list[Action]:
