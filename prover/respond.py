@@ -113,7 +113,7 @@ class Responder:
         """
         started = trio.current_time()
         give_up = started + self._court.challenge_window_s + OVERTIME_S
-        lost = 0
+        lost = open_still = 0
         for attempt in range(1, TRIES_MAX + 1):
             proving = answer.outcome != "proven"
             answer.attempts += proving
@@ -128,6 +128,10 @@ class Responder:
                     await self._rename_lost(evidence, answer)
             if proving:
                 answer.seconds = trio.current_time() - started
+            if answer.outcome == "proven" and is_open():
+                open_still += 1
+                if open_still % LOST_AFTER == 0:
+                    await self._rename_lost(evidence, answer)
             if answer.outcome is None and not is_open():
                 answer.outcome = "gone"
             if answer.outcome is None and trio.current_time() > give_up:
@@ -205,7 +209,8 @@ class Responder:
         return None if self._rename(answer, reason, answer.failures < NAMES_MAX) else "failed"
 
     async def _rename_lost(self, evidence: Evidence, answer: Answer) -> None:
-        """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own.
+        """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own. So does
+        one that dropped the batch, when the same bytes were posted again in a block of the same time.
 
         Whatever else is in flight (the reward's claim, say) waits for the lost proof's nonce, so it is not waited for:
         the sender gives the new proof the nonce that is missing, and no two of them can be mined. A reorganisation is
@@ -215,7 +220,7 @@ class Responder:
             return
         try:
             if await self._stands(evidence):
-                again = self._rename(answer, "L1 does not know the confirmed proof any more", True)
+                again = self._rename(answer, "the batch stands, although a proof was confirmed", True)
                 answer.outcome = None if again else "failed"
         except Temporary as error:
             log.debug("batch_unknown", batch=answer.batch, reason=str(error))

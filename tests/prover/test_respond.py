@@ -276,6 +276,22 @@ async def test_a_proof_that_reorganisations_take_again_and_again_is_sent_as_ofte
     assert scene.sender.sent == [*names, f"{scene.name}#{3 * NAMES_MAX}"]
 
 
+async def test_a_batch_that_is_posted_again_at_the_same_time_is_proven_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Where two blocks may have one time, the same bytes have the same header, and so the proof the same name."""
+    scene = Scene()
+
+    async def done() -> L1Receipt:
+        return receipt(True)
+
+    scene.sender.sent.append(scene.name)
+    scene.sender.outcomes = {scene.name: done}
+    answer = await scene.respond()
+    assert (answer.outcome, answer.name) == ("proven", f"{scene.name}#2")
+    assert scene.sender.sent == [scene.name, f"{scene.name}#2"]
+
+
 async def test_a_proof_that_a_reorganisation_took_before_it_was_followed_is_sent_anew(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
