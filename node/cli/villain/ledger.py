@@ -3,8 +3,9 @@
     wealth = tokens + bond + reward + Σ equity of one's L2 accounts, at last marks
            + deposits that L2 has not consumed + withdrawals that L1 has not paid
 
-In a rollup that has ended, what Exodus has paid for an account, or refunded of a deposit, is in tokens already; and a
-debt is nobody's claim any more, since L1 collects none: equity counts from zero up.
+In a rollup that has ended, what Exodus has paid for an account, or refunded of a deposit, is in tokens already, and
+what was not registered in time is lost. A debt is nobody's claim any more, since L1 collects none: equity counts from
+zero up.
 
 Minted or given tokens are entered as such, so a loss is a loss whatever faucet filled the account. Gas is not in it: it
 is counted in transactions and gas, because its price is another chain's matter.
@@ -70,12 +71,19 @@ class Ledger:
         view = self._operator.view
         ended = await self._operator.ask("frozen_at") != 0
         on_l2 = [equity for account, equity in equities_of(view, actor.address)
-                 if not ended or (equity > 0 and not (await self._exodus("share_of", account))[2])]
+                 if not ended or (equity > 0 and await self._is_owed(account))]
         return on_l1 + sum(on_l2) + await self._waiting(view, actor.address, ended) + await self._unpaid(
             view, actor.address)
 
-    async def _exodus(self, name: str, number: int) -> Any:
-        data = courts.encode_call(courts.EXODUS, name, number)
+    async def _is_owed(self, account: int) -> bool:
+        """Whether Exodus may still pay an account: it has not yet, and it is registered or can be."""
+        owner, _equity, claimed = await self._exodus("share_of", account)
+        registered = int(owner, 16) != 0
+        open_until: int = (await self._exodus("phases"))[1]
+        return not claimed if registered else (await self._l1.client.head()).timestamp < open_until
+
+    async def _exodus(self, name: str, *args: int) -> Any:
+        data = courts.encode_call(courts.EXODUS, name, *args)
         return courts.decode_result(courts.EXODUS, name, await self._l1.client.call(self._exodus_at, data))
 
     async def _waiting(self, view: TrieView, owner: bytes, ended: bool) -> int:

@@ -108,7 +108,7 @@ async def registrations_of_others(field: Field) -> str:
 
 
 @attack("exits", "Claim too early, twice, without a registration; register when the others are paid.",
-        needs={SCENE, ENDS}, apart=TRADING, time_s=until_claims)
+        needs={SCENE, ENDS}, loses={"bob": SOME, "carol": SOME}, apart={"alice"}, time_s=until_claims)
 async def claims_out_of_time(field: Field) -> str:
     mallory = await field.actor("mallory")
     await field.honest()
@@ -125,7 +125,8 @@ async def claims_out_of_time(field: Field) -> str:
     await denied(field, mallory, call("claim", bob), "NOT_REGISTERED")
     got = await paid(field, mallory, claim, alice.actor)
     field.check(got == last.shown(alice.account).equity, f"alice was paid {got}")
-    return await denied(field, mallory, claim, "CLAIMED", pay=True)
+    await denied(field, mallory, claim, "CLAIMED", pay=True)
+    return "who is not registered in time has nothing, so whoever can should register others"
 
 
 @attack("exits", "Be paid a withdrawal, and its money as equity again.", needs={SCENE, ENDS}, apart=TRADING,

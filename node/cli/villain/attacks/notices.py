@@ -28,8 +28,9 @@ async def notices_of_no_payment(field: Field) -> str:
     mallory, alice = await field.actor("mallory"), field.traders["alice"]
     claim, _draft = await withdrawn(field, alice)
     number = claim.number
-    false = (([number], "NOT_PAID"), ([], "EMPTY"), ([number + 1], "NOT_PAID"), ([2**64 + number], "NOT_PAID"),
-             ([number] * (IDS_MAX + 1), NO_REASON))
+    false: tuple[tuple[list[int], str], ...] = (
+        ([number], "NOT_PAID"), ([], "EMPTY"), ([number + 1], "NOT_PAID"), ([2**64 + number], "NOT_PAID"),
+        ([number] * (IDS_MAX + 1), NO_REASON))
     for ids, reason in false:
         said, _receipt = await field.l1.must_fail(mallory, field.rollup, field.call("notify_paid", ids))
         field.check(said.split(":")[0] == reason, f"a notice of {ids} was answered {said!r}")
