@@ -8,6 +8,7 @@ from hypothesis.stateful import initialize, invariant, rule
 from tests.contracts.machine.base import low
 from tests.contracts.machine.chain import BOND, RICH, SHORT, TIMES, USD
 from tests.contracts.machine.hostile import Hostile
+from tests.contracts.machine.promises import FAR
 from tests.contracts.machine.users import amounts
 
 BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
@@ -41,7 +42,22 @@ class Money(Hostile):
         self.take_seat(2, BOND + 7)
         self.post()
         self.evict_in_time(lost % 7)
+        self.take_seat(3, BOND)
+        self.be_late(5, lost % 7, FAR, False)
+        self.take_seat(3, BOND)
+        self.leave_seat(0, True)
+        self.post_malformed("NOT_SEAT", 0)
         self.take_seat(0, BOND)
+        self.approve(1, 0)
+        self.deposit_with_permit(1, 5 * USD, 27)
+        self.approve(1, 2**256 - 1)
+        self.force(2, b"garbage")
+        self.authorize_signer(0, 6)
+        self.transfer_claim(4, 3, 0, True)
+        self.post()
+        self.release_bond(2, 1, True)
+        self.withdraw(5, 0, "")
+        self.claim_reward(0, True)
 
     def live_and_end(self, lost: int) -> None:
         """A short life, with all that an exodus has to sort out; half of the histories begin behind it."""
