@@ -9,7 +9,7 @@ from tests.evm import TX_GAS_MAX
 
 
 def test_gas_table_in_the_readme_is_what_calls_cost() -> None:
-    """Every function of every contract has its row; a row is within 1.5% of what is measured, and fits a transaction."""
+    """Every function of every contract has its row; a row is within 1.5% of what is measured and fits a transaction."""
     rows = measure(shared_court())
     print("\n" + text(rows))
     dearest = max(rows, key=lambda row: row.worst)
