@@ -100,7 +100,7 @@ def falls(mutant: Mutant) -> None:
             max_examples=HISTORIES, stateful_step_count=STEPS, phases=[Phase.generate], database=None, derandomize=True,
             report_multiple_bugs=False, print_blob=False, suppress_health_check=list(HealthCheck)))
     except AssertionError as found:
-        print(f"\n  {mutant.name}: {str(found).splitlines()[0]}")
+        print(f"\n  {mutant.name}: {(str(found) or repr(found)).splitlines()[0]}")
         return
     pytest.fail(f"no history of {HISTORIES} shows that {mutant.name}")
 

@@ -94,11 +94,12 @@ class Money(Hostile):
     @invariant()
     def tokens_held_are_at_least_claims(self) -> None:
         held, owed = self.held_and_owed()
-        assert self.c.word("vault.custody") == self.custody()
-        assert self.c.word("vault.reserved") == self.reserved()
-        assert self.c.word("seat.burned") == self.burned
-        assert held == owed + self.gifts
-        assert held >= self.claims() + self.reserved()
+        for name, expected in (("vault.custody", self.custody()), ("vault.reserved", self.reserved()),
+                               ("seat.burned", self.burned)):
+            assert self.c.word(name) == expected, f"{name} is {self.c.word(name)}, the model says {expected}"
+        assert held == owed + self.gifts, f"{held} held, {owed} on the books, {self.gifts} given"
+        claims = self.claims() + self.reserved()
+        assert held >= claims, f"{held} held, {claims} claimed"
 
     def claims(self) -> int:
         """All that anybody can still ask for besides bonds, rewards and pots: unpaid withdrawals and the accounts' pool
