@@ -25,7 +25,7 @@ initializes: inbox
 initializes: vault
 initializes: seat[vault := vault]
 initializes: batches[inbox := inbox, seat := seat]
-initializes: withdrawals[vault := vault]
+initializes: withdrawals[inbox := inbox, vault := vault]
 initializes: governance[inbox := inbox]
 initializes: powers
 
@@ -55,6 +55,7 @@ exports: (
     inbox.inbox_time_s,
     powers.exodus,
     powers.promise_court,
+    powers.claim_market,
     powers.frozen_at,
     seat.seat_holder,
     seat.seat_epoch,
@@ -129,12 +130,13 @@ def __init__(token: address, admin: address, params: Params):
 
 
 @external
-def set_courts(exodus: address, promise_court: address):
+def set_courts(exodus: address, promise_court: address, claim_market: address):
     """
-    @notice Once, by the deployer: who may freeze and pay out (Exodus), and who judges promises (PromiseCourt).
+    @notice Once, by the deployer: who may freeze and pay out (Exodus), who judges promises (PromiseCourt), and who may
+            move a claim that its owner sold by signature (ClaimMarket).
     """
     assert msg.sender == batches.DEPLOYER, "NOT_DEPLOYER"
-    powers.set_courts(exodus, promise_court)
+    powers.set_courts(exodus, promise_court, claim_market)
 
 
 @external
@@ -280,6 +282,25 @@ def withdraw(
     """
     batches.record_final(header)
     withdrawals.pay(header.post_root, id, recipient, amount, bits, siblings)
+
+
+@external
+def move_claim(id: uint256, recipient: address, amount: uint256, owner: address, to: address):
+    """
+    @notice Only ClaimMarket, which has checked that `owner` signed the sale. It moves no token.
+    """
+    powers.check_claim_market()
+    withdrawals.move(id, recipient, amount, owner, to)
+
+
+@external
+def notify_paid(ids: DynArray[uint256, withdrawals.NOTICE_IDS_MAX]):
+    """
+    @notice Anyone tells L2 that withdrawals are paid, so that it forgets them. Each id once. Costs no fee: a flood is bounded by
+            what was paid before, and a payment costs more than a deposit, which enqueues a message too.
+    """
+    self._check_open()
+    withdrawals.notify(ids)
 
 
 # ----------------------------------------------------------------------------------------------------- exodus and promises

@@ -22,7 +22,7 @@ struct BatchHeader:
     poster: address
 
 
-RULES_VERSION: constant(uint256) = 2
+RULES_VERSION: constant(uint256) = 3
 UINT64_MASK: constant(uint256) = 2**64 - 1
 
 

@@ -12,6 +12,7 @@
 
 KIND_DEPOSIT: constant(uint8) = 1
 KIND_FORCED: constant(uint8) = 2
+KIND_PAID: constant(uint8) = 3
 KIND_ANCHOR: constant(uint8) = 4
 KIND_ROLLBACK: constant(uint8) = 5
 KIND_ADMIN: constant(uint8) = 6

@@ -17,19 +17,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from node.stf.params import PAID_MAX
 from node.units import UnitsError, parse_markets
 
-Role = Literal["sequencer", "verifier", "watchtower"]
+Role = Literal["sequencer", "verifier", "watchtower", "liquidity"]
 
 #: role -> (variable with the hex private key, variable with the keystore's password)
 KEY_VARIABLES: Final[dict[str, tuple[str, str]]] = {
     role: (f"ANCHORLINE_{role.upper()}_KEY", f"ANCHORLINE_{role.upper()}_PASSWORD")
-    for role in ("sequencer", "batcher", "watchtower")
+    for role in ("sequencer", "batcher", "watchtower", "liquidity")
 }
 _PORT_MAX: Final = 65_535
 _POSTED_CHUNKS_MAX: Final = 256
 #: nodes refuse transactions over 128 KB; the rest is for headers and roots
 _POSTED_BYTES_MAX: Final = 110_000
+#: what L1 holds at most: 2^62 micro-USD
+_DOLLARS_MAX: Final = 2**62 // 10**6
 
 
 class ConfigError(Exception):
@@ -120,6 +123,8 @@ class BatcherConfig:
     """Time after which a pending transaction is replaced at a higher fee, milliseconds."""
     fee_max_gwei: int = 500
     """Greatest fee per gas that is ever offered, gwei."""
+    notice_ids: int = 8
+    """Paid withdrawals that one L1 transaction tells L2 to forget, up to 8; 0 sends none."""
     keystore: Path | None = None
     """Keystore file of the key that posts batches."""
 
@@ -144,6 +149,40 @@ class WatchtowerConfig:
     """Greatest fee per gas that is ever offered, gwei."""
     keystore: Path | None = None
     """Keystore file of the key that sends proofs (strategy defend)."""
+    drill_gas_max: int = 3_000_000
+    """Most gas that the proof of one fire drill may take."""
+    drill_gas_daily: int = 12_000_000
+    """Most gas for fire drills in 24 hours; 0 refuses them. Only who can write into the datadir can ask for one."""
+
+
+@dataclass(frozen=True)
+class LiquidityConfig:
+    fee_ppm: int = 0
+    """Fee for paying a claim early, ppm of its amount; 0 prices time and risk instead (node/liquidity/pricing.py)."""
+    rate_ppm: int = 100_000
+    """Price of a year of waiting, ppm of the amount; counts while fee_ppm is 0."""
+    risk_ppm: int = 300
+    """Price of the risk that a checked claim is never paid, ppm of the amount; counts while fee_ppm is 0."""
+    fee_min_cents: int = 50
+    """Least fee: two L1 transactions have to be paid for whatever the amount, cents."""
+    max_claim_usd: int = 10_000
+    """Largest claim that is bought, dollars."""
+    max_total_usd: int = 100_000
+    """Most in claims that are bought and not paid back yet, dollars; also what the market may take at once."""
+    claims_max: int = 64
+    """Claims that are held or being bought at once."""
+    min_depth: int = 0
+    """L1 blocks on top of a claim's batch before it is bought; 0 waits for L1's own safe head."""
+    quote_s: int = 300
+    """How long a quote stands, seconds."""
+    confirmations: int = 2
+    """Blocks on top of a transaction before it counts as done."""
+    resubmit_ms: int = 24_000
+    """Time after which a pending transaction is replaced at a higher fee, milliseconds."""
+    fee_max_gwei: int = 500
+    """Greatest fee per gas that is ever offered, gwei."""
+    keystore: Path | None = None
+    """Keystore file of the key that buys and owns claims."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +199,7 @@ class Config:
     batcher: BatcherConfig = field(default_factory=BatcherConfig)
     verifier: VerifierConfig = field(default_factory=VerifierConfig)
     watchtower: WatchtowerConfig = field(default_factory=WatchtowerConfig)
+    liquidity: LiquidityConfig = field(default_factory=LiquidityConfig)
 
     def check(self, role: Role) -> None:
         """Raises ConfigError for the first key with which `role` could not work."""
@@ -182,6 +222,9 @@ class Config:
                 raise ConfigError("sequencer.unanchored_ms_max", problem, "orders would stop before a batch is due")
         elif role == "verifier":
             _check_verifier(self.verifier)
+        elif role == "liquidity":
+            _check_verifier(self.verifier)
+            _check_liquidity(self.liquidity)
         else:
             _check_verifier(self.verifier)
             _check_watchtower(self.watchtower)
@@ -291,6 +334,7 @@ def _check_batcher(batcher: BatcherConfig) -> None:
     _check_between("batcher.post_ms", batcher.post_ms, 100, 86_400_000)
     _check_between("batcher.post_bytes", batcher.post_bytes, 1, _POSTED_BYTES_MAX)
     _check_between("batcher.chunks_max", batcher.chunks_max, 1, _POSTED_CHUNKS_MAX)
+    _check_between("batcher.notice_ids", batcher.notice_ids, 0, PAID_MAX)
     _check_sending("batcher", batcher.confirmations, batcher.resubmit_ms, batcher.fee_max_gwei)
     _check_keystore("batcher.keystore", batcher.keystore)
 
@@ -310,6 +354,21 @@ def _check_verifier(verifier: VerifierConfig) -> None:
 def _check_watchtower(watchtower: WatchtowerConfig) -> None:
     _check_sending("watchtower", watchtower.confirmations, watchtower.resubmit_ms, watchtower.fee_max_gwei)
     _check_keystore("watchtower.keystore", watchtower.keystore)
+    _check_between("watchtower.drill_gas_max", watchtower.drill_gas_max, 100_000, 16_777_216)
+    _check_between("watchtower.drill_gas_daily", watchtower.drill_gas_daily, 0, 1_000_000_000)
+
+
+def _check_liquidity(liquidity: LiquidityConfig) -> None:
+    for name in ("fee_ppm", "rate_ppm", "risk_ppm"):
+        _check_between(f"liquidity.{name}", getattr(liquidity, name), 0, 999_999)
+    _check_between("liquidity.fee_min_cents", liquidity.fee_min_cents, 0, 1_000_000)
+    _check_between("liquidity.max_claim_usd", liquidity.max_claim_usd, 1, _DOLLARS_MAX)
+    _check_between("liquidity.max_total_usd", liquidity.max_total_usd, liquidity.max_claim_usd, _DOLLARS_MAX)
+    _check_between("liquidity.claims_max", liquidity.claims_max, 1, 1_024)
+    _check_between("liquidity.min_depth", liquidity.min_depth, 0, 100_000)
+    _check_between("liquidity.quote_s", liquidity.quote_s, 60, 3_600)
+    _check_sending("liquidity", liquidity.confirmations, liquidity.resubmit_ms, liquidity.fee_max_gwei)
+    _check_keystore("liquidity.keystore", liquidity.keystore)
 
 
 def _check_keystore(key: str, path: Path | None) -> None:

@@ -42,6 +42,8 @@ class Metrics:
         self._make_sender_metrics()
         self._make_sequencer_metrics()
         self._make_dispute_metrics()
+        self._make_promise_metrics()
+        self._make_liquidity_metrics()
 
     def render(self) -> bytes:
         """The exposition text, of type CONTENT_TYPE."""
@@ -94,7 +96,21 @@ class Metrics:
         self.proofs_sent = self._counter("proofs_sent", "Fraud proofs sent to L1.")
         self.dry_run_seconds = self._histogram(
             "dry_run_seconds", "Time of a proof's dry run on the local EVM, seconds.", _SLOW)
+        self.drills = self._counter("drills", "Fire drills asked of this watchtower, by their end.", "outcome")
+        self.drill_passed_at = self._gauge("drill_passed_timestamp", "L1 time of the newest drill that was disproved.")
         self.l1_unreachable = self._gauge("l1_unreachable", "1 while L1 cannot be reached: nothing is watched then.")
+
+    def _make_liquidity_metrics(self) -> None:
+        self.claims_held = self._gauge("liquidity_claims", "Claims that are held or being bought.")
+        self.claims_exposure = self._gauge("liquidity_exposure_micro_usd", "Their amounts together, micro-USD.")
+        self.claims_bought = self._counter("liquidity_claims_bought", "Claims bought.")
+        self.claims_fees = self._counter("liquidity_fees_micro_usd", "Amount less price of claims bought, micro-USD.")
+        self.claims_lost = self._counter("liquidity_claims_lost", "Claims that L1 took away again, unpaid.")
+
+    def _make_promise_metrics(self) -> None:
+        self.kept_promises = self._gauge("kept_promises", "Promises kept here for traders, by verdict.", "state")
+        self.promises_broken = self._counter(
+            "promises_broken", "Kept promises that turned out broken or late.", "state")
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)

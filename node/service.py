@@ -8,25 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 import trio
 
-from node.config import Config
+from node.config import Config, L1Config
 from node.derive.chain import Chain
+from node.derive.keeping import PROVABLE, STATES, Entry, Keeping
+from node.derive.kept import PromiseBook
 from node.derive.pipeline import OnDispute, Pipeline
+from node.derive.records import BatchRecord
 from node.derive.replay import Dispute
 from node.errors import Temporary
 from node.l1 import bindings
 from node.l1.client import L1Client
+from node.l1.journal import FileJournal, Journal
 from node.metrics import Metrics
 from node.rpc.explain.methods import Explain
 from node.rpc.methods.eth import CLIENT_VERSION, Eth
+from node.rpc.methods.promises import CHANNEL, Promises, verdict_of
 from node.rpc.methods.reads import Node, Reads
 from node.rpc.server import Registry, serve_metrics, serve_rpc
+from node.rpc.subscriptions import Hub
 from node.stf import encoding
-from node.storage.kv import open_kv
+from node.storage.kv import KV, open_kv
 from node.transport import Bound
 from node.units import parse_markets
 
@@ -36,6 +44,24 @@ BACKOFF_MAX_S: Final = 30.0
 LOUD_AFTER: Final = 3  # failures in a row
 
 Ready = Callable[["Verifier"], Awaitable[None]]
+Extend = Callable[[Registry], None]
+
+
+def connect(config: L1Config) -> L1Client:
+    """The L1 node that the configuration names."""
+    return L1Client(config.rpc, threads=config.threads, logs_range_max=config.logs_range_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a service takes from its machine: a way to L1, and files. A simulated machine has its own."""
+
+    connect: Callable[[L1Config], L1Client] = connect
+    open_store: Callable[[Path], KV] = open_kv
+    open_journal: Callable[[Path], Journal] = FileJournal
+
+
+MACHINE: Final = Host()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +73,7 @@ class Contract:
     challenge_window_s: int
     verifier: bytes
     genesis_root: bytes
+    promise_court: bytes
 
 
 @dataclass(slots=True)
@@ -60,6 +87,9 @@ class Verifier:
     pipeline: Pipeline
     node: Node
     metrics: Metrics
+    hub: Hub
+    keeping: Keeping
+    host: Host = MACHINE
     failures: int = 0
     problem: str = ""
 
@@ -70,7 +100,7 @@ async def read_contract(client: L1Client, rollup: bytes) -> Contract:
         return bindings.decode_result(name, await client.call(rollup, bindings.encode_call(name)))
 
     params = await ask("params")
-    return Contract(rollup, params[8], params[0], await ask("verifier"), params[9])
+    return Contract(rollup, params[8], params[0], await ask("verifier"), params[9], await ask("promise_court"))
 
 
 def domain_of(contract: Contract) -> bytes:
@@ -84,16 +114,20 @@ async def run_verifier(
     role: str = "verifier",
     on_dispute: OnDispute | None = None,
     on_ready: Ready | None = None,
+    extend: Extend | None = None,
+    host: Host = MACHINE,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts."""
-    client = L1Client(config.l1.rpc, threads=config.l1.threads, logs_range_max=config.l1.logs_range_max)
+    """Run until cancelled; started() with the RPC server's address. ``on_ready`` runs beside it, with its parts;
+    ``extend`` adds methods to its RPC server."""
+    client = host.connect(config.l1)
     try:
         contract = await _with_patience(lambda: read_contract(client, bytes.fromhex(config.l1.rollup[2:])))
-        kv = open_kv(config.datadir / "chain")
+        kv = host.open_store(config.datadir / "chain")
         try:
             verifier = _assemble(config, role, client, contract, Chain.open(kv, domain_of(contract)), on_dispute)
-            await _run(verifier, on_ready, task_status)
+            verifier.host = host
+            await _run(verifier, on_ready, extend, task_status)
         finally:
             kv.close()
     finally:
@@ -109,17 +143,25 @@ def _assemble(
     )
     node = Node(
         role, chain, pipeline.engine, config.l1.rollup, contract.l2_chain_id, units=parse_markets(config.rpc.markets))
-    verifier = Verifier(config, client, contract, chain, pipeline, node, Metrics(role, CLIENT_VERSION))
+    metrics = Metrics(role, CLIENT_VERSION)
+    hub = Hub(metrics)
+    keeping = Keeping(
+        chain, PromiseBook(client, contract.address, contract.promise_court, chain),
+        finalized=lambda: node.heads.finalized, changed=partial(_tell, hub, metrics))
+    verifier = Verifier(config, client, contract, chain, pipeline, node, metrics, hub, keeping)
     node.extra = lambda: status_extra(verifier)
     refresh(verifier, l1_time=0)
     return verifier
 
 
-async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.TaskStatus[Bound]) -> None:
+async def _run(
+    verifier: Verifier, on_ready: Ready | None, extend: Extend | None, task_status: trio.TaskStatus[Bound]
+) -> None:
     config = verifier.config
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(_serve, verifier)
+        bound = await nursery.start(_serve, verifier, extend)
         nursery.start_soon(derive, verifier)
+        nursery.start_soon(watch_promises, verifier)
         if config.metrics.enabled:
             await nursery.start(serve_metrics, config.metrics, verifier.metrics)
         if on_ready is not None:
@@ -129,11 +171,17 @@ async def _run(verifier: Verifier, on_ready: Ready | None, task_status: trio.Tas
         task_status.started(bound)
 
 
-async def _serve(verifier: Verifier, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
+async def _serve(
+    verifier: Verifier, extend: Extend | None, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
+) -> None:
     registry = Registry(f"Anchorline {verifier.node.role}", CLIENT_VERSION, verifier.metrics)
     Reads(verifier.node).register(registry)
     Explain(verifier.node).register(registry)
     Eth(verifier.node).register(registry)
+    verifier.hub.register(registry, eth_heads=False)
+    Promises(verifier.keeping, verifier.contract.promise_court).register(registry, verifier.hub)
+    if extend is not None:
+        extend(registry)
     config = verifier.config.rpc
 
     def problem() -> str:
@@ -157,6 +205,27 @@ async def derive(verifier: Verifier) -> None:
         verifier.metrics.derivation_idle.set(0 if more else 1)
         if not more:
             await trio.sleep(verifier.config.l1.poll_ms / 1000)
+
+
+async def watch_promises(verifier: Verifier) -> None:
+    """Look after traders' promises for ever, beside derivation, which is the one that complains about L1."""
+    while True:
+        progress = verifier.pipeline.progress
+        try:
+            await verifier.keeping.watch(progress.dropped + progress.reorgs)
+        except Temporary as error:
+            log.debug("promises_unchecked", reason=str(error))
+        counts = verifier.keeping.counts()
+        for state in STATES:
+            verifier.metrics.kept_promises.labels(state).set(counts[state])
+        await trio.sleep(verifier.config.l1.poll_ms / 1000)
+
+
+def _tell(hub: Hub, metrics: Metrics, entry: Entry) -> None:
+    """A promise's verdict has changed."""
+    if entry.state in PROVABLE:
+        metrics.promises_broken.labels(entry.state).inc()
+    hub.publish(f"{CHANNEL}.{entry.account}", [verdict_of(entry)])
 
 
 async def _complain(verifier: Verifier, error: Temporary) -> None:
@@ -183,20 +252,29 @@ def refresh(verifier: Verifier, l1_time: int) -> None:
     node, chain = verifier.node, verifier.chain
     node.engine = verifier.pipeline.engine
     node.heads.safe = chain.head.number
-    record = chain.last_batch()
-    while record is not None and record.header is not None:
-        if record.header.posted_at + verifier.contract.challenge_window_s < l1_time:
-            node.heads.finalized = max(min(node.heads.finalized, chain.head.number), record.last_block)
-            break
-        if record.last_block <= node.heads.finalized:
-            break
-        record = chain.batch(record.number - 1)
+    final = _last_final(chain, l1_time - verifier.contract.challenge_window_s)
+    if final is not None:
+        node.heads.finalized = max(min(node.heads.finalized, chain.head.number), final.last_block)
     metrics = verifier.metrics
     for kind, block in (("safe", node.heads.safe), ("finalized", node.heads.finalized)):
         header = chain.header(block)
         if header is not None:
             metrics.set_ref("l2", kind, block, header.time // 1000, max(l1_time, header.time // 1000))
     metrics.last_valid_batch.set(verifier.pipeline.progress.agreed)
+
+
+def _last_final(chain: Chain, before: int) -> BatchRecord | None:
+    """The newest batch that was posted before an L1 time. It rises with the number, and a window holds many batches."""
+    last = chain.last_batch()
+    low, high = 0, 0 if last is None else last.number
+    while low < high:
+        middle = (low + high + 1) // 2
+        record = chain.batch(middle)
+        if record is not None and record.header is not None and record.header.posted_at < before:
+            low = middle
+        else:
+            high = middle - 1
+    return chain.batch(low) if low else None
 
 
 def status_extra(verifier: Verifier) -> dict[str, Any]:

@@ -105,6 +105,21 @@ def prove(evidence: Evidence) -> Iterator[Proof | None]:
     yield _header_proof(evidence, overlay)
 
 
+def accuse(evidence: Evidence, index: int) -> Proof:
+    """What shows chunk ``index`` to L1, right or wrong: about a right one L1 answers NO_FRAUD. The chunks before it
+    must be right. Raises Critical as ``prove`` does."""
+    overlay = MemoryTrie(base=evidence.view)
+    end = evidence.batch.header.inbox_cursor
+    engine = Engine(overlay, evidence.domain, lambda n: evidence.message_at(n) if n < end else None, strict=True)
+    for chunk in evidence.batch.chunks[:index]:
+        overlay.apply(_execute(engine, chunk)[0].changes)
+    cursor = engine.globals.cursor
+    result, valid = _execute(engine, evidence.batch.chunks[index])
+    root = MemoryTrie(base=overlay).apply(result.changes) if valid else INVALID_ROOT
+    messages = _consumed(evidence.message_at, cursor, engine.globals.cursor + (0 if valid else 1))
+    return _chunk_proof(evidence, index, overlay, result, root, messages)
+
+
 def finish(steps: Iterator[Proof | None]) -> Proof:
     """Run ``prove`` to its end at once."""
     for step in steps:

@@ -31,7 +31,7 @@ from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
 from node.l1.types import CallReverted
 from node.metrics import Metrics
 from prover.dry_run import Rehearsal
-from prover.proof import Evidence, Proof
+from prover.proof import Evidence, Proof, prove
 
 log = structlog.get_logger("prover")
 
@@ -39,7 +39,8 @@ TRIES_MAX: Final = 10_000
 BACKOFF_MAX_S: Final = 30.0
 LOUD_AFTER: Final = 3
 LOST_AFTER: Final = 5
-NAMES_MAX: Final = 3
+NAMES_MAX: Final = 3  # transactions that were mined and failed
+LOST_MAX: Final = 256  # names, counting those that reorganisations took
 OVERTIME_S: Final = 600.0
 
 Outcome = Literal["proven", "gone", "late", "failed"]
@@ -65,15 +66,21 @@ class Answer:
     gas: int = 0
     seconds: float = 0.0
     attempts: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Court:
-    """Where proofs go: Rollup, its FraudVerifier (20 bytes each), and how long after posting they count (s)."""
+    """Where proofs go: Rollup, its FraudVerifier (20 bytes each), and how long after posting they count (s).
+
+    A drill's court has a limit of gas for a proof, and pays in sandbox money, which is not worth claiming.
+    """
 
     rollup: bytes
     verifier: bytes
     challenge_window_s: int
+    gas_max: int | None = None
+    pays: bool = True
 
 
 class Rehearses(Protocol):
@@ -110,7 +117,7 @@ class Responder:
         for attempt in range(1, TRIES_MAX + 1):
             proving = answer.outcome != "proven"
             answer.attempts += proving
-            intent = Intent(answer.name, self._court.verifier, proof.calldata)
+            intent = Intent(answer.name, self._court.verifier, proof.calldata, gas=self._court.gas_max)
             try:
                 answer.outcome = await self._attempt(intent, evidence, proof, answer)
                 lost = 0
@@ -129,7 +136,7 @@ class Responder:
                 break
             await trio.sleep(min(self._pause_s * 2 ** min(attempt - 1, 10), BACKOFF_MAX_S))
         self._report(answer)
-        if answer.outcome == "proven":
+        if answer.outcome == "proven" and self._court.pays:
             await self.claim_reward(answer.name)
 
     async def _attempt(self, intent: Intent, evidence: Evidence, proof: Proof, answer: Answer) -> Outcome | None:
@@ -164,7 +171,8 @@ class Responder:
             if not here.error:
                 answer.dry_run_gas = here.gas
                 _compare(intent, proof, here.output, "local EVM")
-        returned = await self._client.call(intent.to, intent.data, sender=self._sender.address)
+        limit: dict[str, int] = {} if intent.gas is None else {"gas": intent.gas}
+        returned = await self._client.call(intent.to, intent.data, sender=self._sender.address, **limit)
         _compare(intent, proof, returned, "L1")
         if here is not None and here.error:
             log.critical("evms_differ", proof=intent.id, reason=here.error, l1="accepts the proof",
@@ -193,29 +201,31 @@ class Responder:
         if not await self._stands(evidence):
             log.info("proof_beaten", batch=answer.batch, reason=reason, note="another prover was first")
             return "gone"
-        return None if self._rename(answer, reason) else "failed"
+        answer.failures += 1
+        return None if self._rename(answer, reason, answer.failures < NAMES_MAX) else "failed"
 
     async def _rename_lost(self, evidence: Evidence, answer: Answer) -> None:
         """A confirmed proof that an L1 reorganisation took away, leaving the batch, needs a name of its own.
 
         Whatever else is in flight (the reward's claim, say) waits for the lost proof's nonce, so it is not waited for:
-        the sender gives the new proof the nonce that is missing, and no two of them can be mined.
+        the sender gives the new proof the nonce that is missing, and no two of them can be mined. A reorganisation is
+        no failure of the proof's: however often L1 forgets, it is sent anew.
         """
         if not self._sender.known(answer.name):
             return
         try:
             if await self._stands(evidence):
-                again = self._rename(answer, "L1 does not know the confirmed proof any more")
+                again = self._rename(answer, "L1 does not know the confirmed proof any more", True)
                 answer.outcome = None if again else "failed"
         except Temporary as error:
             log.debug("batch_unknown", batch=answer.batch, reason=str(error))
 
-    def _rename(self, answer: Answer, reason: str) -> bool:
+    def _rename(self, answer: Answer, reason: str, may: bool) -> bool:
         """Whether the proof may be sent again, under a new name."""
         base, _, count = answer.name.partition("#")
         again = int(count or "1") + 1
-        if again > NAMES_MAX:
-            log.critical("proof_failed", batch=answer.batch, reason=reason, names=NAMES_MAX,
+        if not may or again > LOST_MAX:
+            log.critical("proof_failed", batch=answer.batch, reason=reason, names=again - 1,
                          what_to_do="prove this batch by hand, from another key")
             return False
         log.error("proof_sent_again", batch=answer.batch, reason=reason, number=again)
@@ -254,3 +264,12 @@ def _compare(intent: Intent, proof: Proof, returned: bytes, where: str) -> None:
         log.critical("twins_differ", proof=intent.id, where=where, theirs="0x" + returned.hex(),
                      ours="0x" + proof.true.hex(),
                      what_to_do="the batch falls either way; report it with the posted bytes")
+
+
+async def build(evidence: Evidence) -> Proof:
+    """The proof, letting others run between chunks."""
+    for step in prove(evidence):
+        if step is not None:
+            return step
+        await trio.lowlevel.checkpoint()
+    raise AssertionError("a proof ends with a proof, or raises")

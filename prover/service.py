@@ -10,15 +10,21 @@ import trio
 from node.config import Config
 from node.errors import Critical
 from node.l1.keys import Signer
-from node.service import run_verifier
+from node.service import MACHINE, Host, run_verifier
 from node.transport import Bound
-from prover.watchtower import Watchtower
+from prover.dry_run import DryRun
+from prover.watchtower import Rehearsals, Watchtower
 
 log = structlog.get_logger("watchtower")
 
 
 async def run(
-    config: Config, signer: Signer | None, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED
+    config: Config,
+    signer: Signer | None,
+    *,
+    host: Host = MACHINE,
+    rehearsals: Rehearsals = DryRun,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Watch until cancelled, and defend if ``watchtower.strategy`` says so. started() with the RPC server's address.
 
@@ -30,8 +36,9 @@ async def run(
         raise Critical("watchtower.strategy defend needs a key for its L1 transactions: set watchtower.keystore or "
                        "ANCHORLINE_WATCHTOWER_KEY, or choose strategy watch")
     async with trio.open_nursery() as nursery:
-        tower = Watchtower(signer if defends else None, nursery)
-        verifier = partial(run_verifier, config, role="watchtower", on_dispute=tower.on_dispute, on_ready=tower.run)
+        tower = Watchtower(signer if defends else None, nursery, rehearsals)
+        verifier = partial(
+            run_verifier, config, role="watchtower", on_dispute=tower.on_dispute, on_ready=tower.run, host=host)
         bound = await nursery.start(verifier)
         log.info("watchtower_started", strategy=config.watchtower.strategy, rpc=bound.http_url)
         task_status.started(bound)

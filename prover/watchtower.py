@@ -7,6 +7,7 @@ never end the watch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -16,15 +17,17 @@ import trio
 from node.derive.replay import Dispute
 from node.errors import Temporary
 from node.l1 import bindings
+from node.l1.client import L1Client
 from node.l1.fees import FeePolicy
-from node.l1.journal import FileJournal
 from node.l1.keys import Signer
 from node.l1.sender import SenderConfig, open_sender
 from node.l1.sender_metrics import SenderMetrics
+from node.metrics import Metrics
 from node.service import Verifier
+from prover.drills import Drills
 from prover.dry_run import DryRun
-from prover.proof import Evidence, Proof, gather, prove
-from prover.respond import Answer, Court, Responder
+from prover.proof import Evidence, gather
+from prover.respond import Answer, Court, Rehearses, Responder, build
 
 log = structlog.get_logger("watchtower")
 
@@ -32,17 +35,21 @@ ANSWERS_KEPT: Final = 256
 BACKOFF_MAX_S: Final = 30.0
 GWEI: Final = 10**9
 
+Rehearsals = Callable[[L1Client, Metrics], Rehearses]
+
 
 class Watchtower:
     """One verifier's disputes. ``signer`` None only watches. Answers live in the given nursery."""
 
-    def __init__(self, signer: Signer | None, nursery: trio.Nursery) -> None:
+    def __init__(self, signer: Signer | None, nursery: trio.Nursery, rehearsals: Rehearsals = DryRun) -> None:
         self._signer = signer
         self._nursery = nursery
+        self._rehearsals = rehearsals
         self._ready = trio.Event()
         self._armed = trio.Event()
         self._verifier: Verifier | None = None
         self._responder: Responder | None = None
+        self._drills: Drills | None = None
         self.answers: list[Answer] = []
         self._checked = 0
         self._disagreed = 0
@@ -65,18 +72,20 @@ class Watchtower:
         previous = verifier.node.extra
         verifier.node.extra = lambda: previous() | self.status()
         self._checked = verifier.pipeline.progress.agreed
+        self._drills = Drills(verifier)
         self._ready.set()
         async with trio.open_nursery() as nursery:
             if self._signer is not None:
                 nursery.start_soon(self._send, verifier, self._signer)
             nursery.start_soon(self._measure, verifier)
+            nursery.start_soon(self._drills.run)
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
     async def _answer(self, dispute: Dispute, evidence: Evidence, answer: Answer) -> None:
         verifier = self._verifier
         assert verifier is not None, "disputes come from it"
-        proof = await _build(evidence)
+        proof = await build(evidence)
         answer.kind, answer.chunk = proof.kind.value, proof.chunk
         answer.calldata_bytes, answer.leaves = len(proof.calldata), proof.leaves
         log.error("fraud_found", batch=answer.batch, proof=answer.kind, chunk=answer.chunk, reason=answer.reason,
@@ -100,13 +109,13 @@ class Watchtower:
     async def _send(self, verifier: Verifier, signer: Signer) -> None:
         """Keep a sender open; what was in flight goes on by itself. L1 that cannot be reached is waited for, loudly."""
         config = verifier.config.watchtower
-        journal = FileJournal(verifier.config.datadir / "watchtower.journal")
+        journal = verifier.host.open_journal(verifier.config.datadir / "watchtower.journal")
         settings = SenderConfig(
             confirmations=config.confirmations, resubmit_s=config.resubmit_ms / 1_000,
             poll_s=verifier.config.l1.poll_ms / 1_000, fees=FeePolicy(fee_max=config.fee_max_gwei * GWEI))
         court = Court(
             verifier.contract.address, verifier.contract.verifier, verifier.contract.challenge_window_s)
-        dry_run = DryRun(verifier.client, verifier.metrics)
+        dry_run = self._rehearsals(verifier.client, verifier.metrics)
         pause_s = verifier.config.l1.poll_ms / 1_000
         backoff_s = pause_s
         try:
@@ -117,6 +126,8 @@ class Watchtower:
                         self._responder = Responder(
                             verifier.client, sender, court, dry_run, verifier.metrics, pause_s=pause_s)
                         self._armed.set()
+                        assert self._drills is not None, "made before this task"
+                        self._drills.sender = sender
                         log.info("watchtower_armed", account="0x" + signer.address.hex(), in_flight=sender.in_flight)
                         await self._claim_old(verifier, self._responder)
                         await trio.sleep_forever()
@@ -141,7 +152,9 @@ class Watchtower:
     def status(self) -> dict[str, Any]:
         """What a watchtower adds to al_status."""
         return {"proofs": [asdict(answer) for answer in self.answers],
-                "strategy": "watch" if self._signer is None else "defend"}
+                "strategy": "watch" if self._signer is None else "defend",
+                "account": None if self._signer is None else "0x" + self._signer.address.hex(),
+                "drills": None if self._drills is None else self._drills.status()}
 
     async def _measure(self, verifier: Verifier) -> None:
         """Agreement per batch, the bond, what is not checked yet. Derivation is the one that complains about L1."""
@@ -174,12 +187,3 @@ class Watchtower:
         agreed = verifier.pipeline.progress.agreed
         verifier.metrics.bond_micro_usd.set(bond[0] if any(holder) else 0)
         verifier.metrics.oldest_unchecked_batch.set(agreed + 1 if head > agreed else 0)
-
-
-async def _build(evidence: Evidence) -> Proof:
-    """The proof, letting others run between chunks."""
-    for step in prove(evidence):
-        if step is not None:
-            return step
-        await trio.lowlevel.checkpoint()
-    raise AssertionError("a proof ends with a proof, or raises")

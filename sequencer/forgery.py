@@ -85,7 +85,7 @@ class Forge:
 
     def globals(self) -> Globals:
         """Fields of the G leaf now."""
-        return state.decode_globals(_leaf(self.state, state.GLOBAL_KEY))
+        return state.decode_globals(leaf_of(self.state, state.GLOBAL_KEY))
 
     def words(self) -> tuple[int, int, int, int, int, int]:
         """Words of the G leaf now, for the header."""
@@ -100,7 +100,8 @@ class Forge:
         self.keep(chunk, changes)
 
 
-def _leaf(view: TrieView, key: bytes) -> bytes:
+def leaf_of(view: TrieView, key: bytes) -> bytes:
+    """Value of a leaf that the view has listed."""
     value = view.get(key)
     assert value is not None, "the key was listed by the same view"
     return value
@@ -115,7 +116,7 @@ def accounts(view: TrieView) -> Iterator[int]:
 def add_collateral(view: TrieView, account: int, amount: int) -> Leaves:
     """The change that adds to an account, and nothing else."""
     key = state.account_key(account)
-    row = state.decode_account(_leaf(view, key))
+    row = state.decode_account(leaf_of(view, key))
     row.collateral += amount
     return {key: state.encode_account(row)}
 
@@ -148,7 +149,7 @@ def undebited_withdrawal(forge: Forge) -> None:
 def skipped_margin_check(forge: Forge) -> None:
     """An account that has all the margin it needs is liquidated."""
     for account in accounts(forge.state):
-        row = state.decode_account(_leaf(forge.state, state.account_key(account)))
+        row = state.decode_account(leaf_of(forge.state, state.account_key(account)))
         for position in row.positions:
             if position.size != 0 and _liquidate(forge, account, position.market):
                 return
@@ -198,7 +199,7 @@ def forged_signature(forge: Forge) -> None:
     account = next(accounts(forge.state), 0)
     if account == 0:
         raise Unsuitable("there is no account yet")
-    owner = state.decode_account(_leaf(forge.state, state.account_key(account))).keys[0]
+    owner = state.decode_account(leaf_of(forge.state, state.account_key(account))).keys[0]
     time = forge.globals().time
     nonce, expiry = max(time, owner.nonce_high + 1), time + 60_000
     digest = encoding.set_key_digest(account, nonce, expiry, 1, STRANGER_ADDRESS, 0)
@@ -211,7 +212,7 @@ def stranger_oracle(forge: Forge, time_max: int) -> None:
     """A price that no publisher has published, a tenth below the mark; opens a block if the last price is as new."""
     for key in forge.state.keys(b"M"):
         market = int.from_bytes(key[1:3], "big")
-        publishers = state.decode_market(_leaf(forge.state, key)).publishers
+        publishers = state.decode_market(leaf_of(forge.state, key)).publishers
         for slot, publisher in enumerate(publishers):
             step = 1 if publisher.time >= forge.globals().time else 0
             time = forge.globals().time + step
@@ -265,7 +266,7 @@ def pass_over(forge: Forge, chunk: bytes, *, needs_fill: bool) -> bool:
 def swap_orders(forge: Forge) -> None:
     """The two best orders of a side change places: who came later goes first."""
     for first, second in _neighbours(forge.state):
-        a, b = _leaf(forge.state, first), _leaf(forge.state, second)
+        a, b = leaf_of(forge.state, first), leaf_of(forge.state, second)
         if a != b:
             forge.amend({first: b, second: a})
             return

@@ -50,6 +50,7 @@ from sequencer.catch_up import catch_up
 from sequencer.core import Core, wall_clock_ms
 from sequencer.feed import Feed
 from sequencer.methods import Submissions
+from sequencer.pruning import Pruner
 from sequencer.strikes import Strikes
 
 log = structlog.get_logger("sequencer")
@@ -148,6 +149,8 @@ class Service:
                 await nursery.start(core.run)
                 nursery.start_soon(self._follow, feed, core, anchor)
                 nursery.start_soon(anchor.run)
+                if self.config.batcher.notice_ids:
+                    nursery.start_soon(self._pruner(core, sender).run)
                 if self.config.metrics.enabled:
                     await nursery.start(partial(serve_metrics, self.config.metrics, self.metrics))
                 registry = self._registry(core, signer, poster)
@@ -235,6 +238,12 @@ class Service:
             strikes.check()
             anchor.before_post = strikes.before
         return anchor
+
+    def _pruner(self, core: Core, sender: TxSender) -> Pruner:
+        return Pruner(
+            core.chain, self.client, self.rollup, sender, lambda: self.tracker.heads,
+            start_block=self.config.l1.start_block, count=self.config.batcher.notice_ids,
+            poll_s=self.config.l1.poll_ms / 1_000)
 
     async def _follow(self, feed: Feed, core: Core, anchor: Anchor) -> None:
         """Read L1 for ever; a node that does not answer is retried with backoff and shown as unhealthy."""

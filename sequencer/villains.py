@@ -11,6 +11,7 @@ posts it to show that it falls, the tests post it to prove that it does. The hon
     hidden-order              a taker does not meet the best order, or a resting order disappears
     forged-signature          a stranger gets a key of somebody's account, signed by the stranger
     stranger-oracle           a price that no publisher signed
+    price-zero                a market's price is 0 for a moment, and whoever is long is liquidated at it
     lying-header-*            the state is right, its mirror in the header is not
     oversized-chunk           more bytes than the rules allow in a chunk (but no more than posting does)
     badly-cut-chunk           a chunk goes on where it has no room, and claims that the rest had no effect
@@ -31,6 +32,7 @@ from node.stf.commitments import BatchHeader, next_inbox_hash, pack_position, un
 from node.stf.params import CHUNK_BYTES_MAX, PRICES_MAX
 from node.stf.transition import InvalidChunk
 from node.stf.trie import TrieView
+from sequencer.accident import price_zero
 from sequencer.forgery import (
     Forge,
     Unsuitable,
@@ -221,6 +223,7 @@ _VILLAINS: Final[dict[str, Callable[[PostBatch, Context], PostBatch]]] = {
     "hidden-order": _with_a_fill(needs_fill=False, otherwise=delete_order),
     "forged-signature": _at_the_end(lambda forge, context: forged_signature(forge)),
     "stranger-oracle": _at_the_end(lambda forge, context: stranger_oracle(forge, context.l1_time_ms)),
+    "price-zero": _at_the_end(lambda forge, context: price_zero(forge)),
     "undebited-withdrawal": _in_the_middle(undebited_withdrawal),
     "lying-header-cursor": _lying_cursor,
     "lying-header-time": _lying_time,

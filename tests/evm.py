@@ -242,6 +242,10 @@ class Evm:
         accounts, self.timestamp, self.number = snapshot
         self._accounts = {a: dataclasses.replace(x, slots=dict(x.slots)) for a, x in accounts.items()}
 
+    def machine(self) -> pyrevm.EVM:
+        """A pyrevm EVM of its own that goes on from this state; nothing comes back from it."""
+        return self._machine()
+
     def _account(self, who: Any) -> _Account:
         return self._accounts.setdefault(address_of(who).lower(), _Account())
 

@@ -27,6 +27,8 @@ def deliver(kind: uint256, pos: uint256) -> uint256:
     """@notice Acts on a message whose payload starts at `pos`."""
     if kind == types.DEPOSIT:
         return self.deposit(pos)
+    if kind == types.PAID_NOTICE:
+        return self.forget_paid(pos)
     if kind == types.ANCHOR_NOTICE or kind == types.ROLLBACK_NOTICE:
         return self.notice(kind, pos)
     if kind == types.ADMIN:
@@ -62,6 +64,23 @@ def insure(market: uint256, amount: uint256) -> bool:
         return False
     state.add_insurance(market, convert(amount, int256))
     return True
+
+
+@internal
+def forget_paid(start: uint256) -> uint256:
+    """@notice Deletes withdrawals that L1 has paid. One without a leaf has no effect: totals count what was withdrawn, ever."""
+    pos: uint256 = start
+    if pos == encoding.BAD:
+        return types.BAD_MESSAGE
+    size: uint256 = encoding.get_end() - pos
+    count: uint256 = size // 8
+    if size % 8 != 0 or count == 0 or count > params.PAID_MAX:
+        return types.BAD_MESSAGE
+    for _: uint256 in range(count, bound=params.PAID_MAX):
+        withdrawal: uint256 = 0
+        withdrawal, pos = encoding.read_fixed(pos, 8)
+        state.remove_withdrawal(withdrawal)
+    return types.OK
 
 
 @internal

@@ -8,7 +8,7 @@
         rates are parts per million (ppm), work is gas of L1, proof is bytes of calldata.
 """
 
-RULES_VERSION: constant(uint256) = 2
+RULES_VERSION: constant(uint256) = 3
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: constant(uint256) = 32
@@ -64,6 +64,7 @@ CHUNK_WORK_MAX: constant(uint256) = 4_500_000
 CHUNK_PROOF_MAX: constant(uint256) = 95_000
 MESSAGE_BYTES_MAX: constant(uint256) = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: constant(uint256) = 4  # markets in one OraclePrice
+PAID_MAX: constant(uint256) = 8  # withdrawals in one notice that they are paid
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: constant(uint256) = 200

@@ -8,8 +8,8 @@
         variables from `begin_chunk` to `end_chunk`. Work and proof are spent exactly as there: a leaf's first touch in a
         chunk costs WORK_LEAF and the same proof bytes.
 
-        Leaves that were found are remembered, and the hottest
-        readers take cells of the leaf table without a call: margin checks are most of a chunk's gas.
+        Leaves that were found are remembered, and the hottest readers take cells of the leaf table without a call: margin
+        checks are most of a chunk's gas.
 """
 
 from stf import layout
@@ -702,10 +702,8 @@ def add_loss(market: uint256, side: uint256, lots: int256, per_lot: int256):
 def get_insurance(market: uint256) -> types.Insurance:
     word: uint256 = trie.get_word(self._market(market), 1)
     return types.Insurance(
-        cash=layout.signed(word, 192),
-        size=layout.signed(word, 128),
-        cost=layout.signed(word, 64),
-        funding=layout.signed(word, 0),
+        cash=layout.signed(word, 192), size=layout.signed(word, 128),
+        cost=layout.signed(word, 64), funding=layout.signed(word, 0),
     )
 
 
@@ -735,16 +733,10 @@ def get_price_state(market: uint256) -> types.PriceState:
     first: uint256 = trie.get_word(leaf, 4)
     second: uint256 = trie.get_word(leaf, 5)
     return types.PriceState(
-        index=(first >> 208) & M32,
-        basis=layout.signed(first, 144),
-        basis_time=(first >> 96) & M48,
-        variance=(first >> 32) & M64,
-        sample_price=first & M32,
-        sample_time=(second >> 192) & M48,
-        funding_acc=layout.signed(second, 128),
-        funding_time=(second >> 80) & M48,
-        jump_price=(second >> 48) & M32,
-        jump_at=second & M48,
+        index=(first >> 208) & M32, basis=layout.signed(first, 144), basis_time=(first >> 96) & M48,
+        variance=(first >> 32) & M64, sample_price=first & M32,
+        sample_time=(second >> 192) & M48, funding_acc=layout.signed(second, 128), funding_time=(second >> 80) & M48,
+        jump_price=(second >> 48) & M32, jump_at=second & M48,
     )
 
 
@@ -799,14 +791,8 @@ def set_twap(market: uint256, total: uint256, covered_ms: uint256):
 def get_pending(market: uint256) -> types.Pending:
     word: uint256 = trie.get_word(self._market(market), 2)
     return types.Pending(
-        account=word >> 224,
-        lots=(word >> 160) & M64,
-        price=(word >> 128) & M32,
-        client_id=(word >> 64) & M64,
-        expiry=(word >> 16) & M48,
-        side=(word >> 8) & 255,
-        tif=word & 7,
-        reduce_only=(word >> 3) & 1,
+        account=word >> 224, lots=(word >> 160) & M64, price=(word >> 128) & M32, client_id=(word >> 64) & M64,
+        expiry=(word >> 16) & M48, side=(word >> 8) & 255, tif=word & 7, reduce_only=(word >> 3) & 1,
         self_trade=(word >> 4) & 15,
     )
 
@@ -998,3 +984,16 @@ def create_withdrawal(recipient: uint256, amount: uint256) -> uint256:
     trie.set_size(leaf, 1)
     trie.set_word(leaf, 0, recipient << 64 | amount)
     return withdrawal
+
+
+@internal
+def remove_withdrawal(withdrawal: uint256):
+    """@notice Deletes a withdrawal's leaf, if there is one. An id that was never given has none, and needs no proof of that."""
+    if withdrawal == 0 or withdrawal >= self.next_withdrawal:
+        return
+    leaf: uint256 = 0
+    first: bool = False
+    leaf, first = trie.touch(layout.withdrawal_key(withdrawal))
+    if first:
+        self._touch(params.PROOF_DENSE + params.PROOF_WORD)
+    trie.set_size(leaf, 0)

@@ -560,6 +560,12 @@ def message_room(kind: uint256) -> (uint256, uint256, uint256):
     work: uint256 = params.WORK_BYTE * params.MESSAGE_BYTES_MAX
     if kind == types.FORCED:
         return work + FORCED_WORK, FORCED_LEAVES, FORCED_PROOF
+    if kind == types.PAID_NOTICE:
+        return (
+            work + params.PAID_MAX * params.WORK_LEAF,
+            params.PAID_MAX,
+            params.PAID_MAX * (params.PROOF_DENSE + params.PROOF_WORD),
+        )
     return work + 3 * params.WORK_LEAF, 3, PROOF_ACCOUNT + PROOF_MARKET + PROOF_BOARD
 
 

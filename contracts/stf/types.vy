@@ -85,6 +85,7 @@ SETTLE: constant(uint256) = 11
 # inbox message kinds: their first byte
 DEPOSIT: constant(uint256) = 1
 FORCED: constant(uint256) = 2
+PAID_NOTICE: constant(uint256) = 3
 ANCHOR_NOTICE: constant(uint256) = 4
 ROLLBACK_NOTICE: constant(uint256) = 5
 ADMIN: constant(uint256) = 6

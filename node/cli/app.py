@@ -12,7 +12,7 @@ from typing import Any, Final
 import cyclopts
 from cyclopts.argument import ArgumentCollection, update_argument_collection
 
-_ROLES: Final = ("sequencer", "verifier", "watchtower")
+_ROLES: Final = ("sequencer", "verifier", "watchtower", "liquidity")
 
 #: name -> (where it is, what it does)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sequencer": ("node.cli.roles:sequencer", "Order, execute and promise transactions; post batches to L1."),
     "verifier": ("node.cli.roles:verifier", "Rebuild the chain from L1 alone, compare every root, serve reads."),
     "watchtower": ("node.cli.roles:watchtower", "A verifier that proves fraud on L1."),
+    "liquidity": ("node.cli.roles:liquidity", "A verifier that pays withdrawals early, for a fee."),
+    "drill": ("node.cli.drill:drill", "Test your running watchtower with a bad batch in a sandbox on L1."),
     "l1": ("node.cli.l1:l1", "Serve the embedded L1."),
     "deploy": ("node.cli.l1:deploy", "Deploy the contracts and open the rollup; writes a deployment file."),
     "seat": ("node.cli.l1:seat", "Take the sequencer's seat with a bond."),
@@ -35,8 +37,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "account": ("node.cli.trade:account", "Show an account: collateral, margin, positions, orders."),
     "risk": ("node.cli.risk:risk", "Show how likely an account's cushion breaks before L1 knows."),
     "explain": ("node.cli.explain:explain", "Show why a transaction did what it did; --check proves it."),
-    "withdraw": ("node.cli.trade:withdraw", "Withdraw to L1; with --claim also wait until it is paid."),
+    "withdraw": ("node.cli.trade:withdraw", "Withdraw to L1; with --claim wait until it is paid, with --now sell it."),
+    "sell-claim": ("node.cli.liquidity:sell_claim", "Sell a withdrawal that is not final yet, for a fee."),
     "force": ("node.cli.leave:force", "Send a transaction through L1, past the sequencer, and follow it."),
+    "villain": ("node.cli.villain.command:villain", "Attack a running network of your own by every known means."),
     "promises": ("node.cli.promises:promises", "Check kept promises against what was posted; with --prove, sue."),
     "exodus": ("node.cli.leave:exodus", "Leave without any operator, from L1 alone: freeze, register, claim."),
     "status": ("node.cli.trade:status", "Show a node's heads, totals and health."),
@@ -44,6 +48,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("node.cli.replay:replay", "Send a recorded tape of a real venue as signed orders."),
     "crash-test": ("node.cli.crash_test:crash_test", "Replay crashes of the past through the rules."),
     "funding-report": ("node.cli.funding_report:funding_report", "Our funding beside a venue's, from its tape."),
+    "economics": ("node.cli.economics:economics", "What attacks bring and cost; the least bond, the shortest window."),
     "bench": ("node.cli.bench:bench", "Measure this machine: ceilings, throughput, latency, gas."),
     "compile": ("node.cli.compile:compile_rules", "Copy this installation and compile its rules to C."),
 }

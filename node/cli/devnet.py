@@ -82,8 +82,9 @@ def devnet(
     villain
         Also post wrong batches of this kind, of several (comma-separated), or of every kind ("all"), and see each
         disproved. Kinds: wrong-root-first, wrong-root-middle, wrong-root-last, credit-from-nothing,
-        skipped-margin-check, broken-priority, hidden-order, forged-signature, stranger-oracle, undebited-withdrawal,
-        lying-header-cursor, lying-header-time, lying-header-totals, oversized-chunk, badly-cut-chunk.
+        skipped-margin-check, broken-priority, hidden-order, forged-signature, stranger-oracle, price-zero,
+        undebited-withdrawal, lying-header-cursor, lying-header-time, lying-header-totals, oversized-chunk,
+        badly-cut-chunk.
     seed
         Of prices and trades.
     rate

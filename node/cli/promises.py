@@ -15,8 +15,8 @@ LINES_MAX = 100_000
 
 
 def promises(
-    file: Path, *, datadir: Path = Path("data"), prove: bool = False, claim: bool = False, l1_rpc: L1Url = DEFAULT_L1,
-    deployment: DeploymentFile = DEFAULT_DEPLOYMENT, json: bool = False,
+    file: Path, *, datadir: Path = Path("data"), prove: bool = False, claim: bool = False, verifier: str = "",
+    l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT, json: bool = False,
 ) -> None:
     """Check the promises that you kept against what was posted on L1.
 
@@ -30,7 +30,15 @@ def promises(
         Prove the first broken or late promise of each tenure on L1: its operator loses the bond, or the seat.
     claim
         Claim your part of the bonds that were slashed for promises to you, and have due parts paid.
+    verifier
+        URL of a running verifier that you trust: it keeps them, checks them by itself from now on, and tells what it
+        knows. Nothing is derived here, and no key is needed.
     """
+    if verifier:
+        if prove or claim:
+            raise UserError("--prove and --claim send what was checked here: leave --verifier out")
+        _hand_over(verifier, _lines(file), json)
+        return
     keepsakes = _read(file)
 
     async def command() -> None:
@@ -54,10 +62,31 @@ def promises(
     _run(command)
 
 
-def _read(file: Path) -> list[Any]:
-    from node.sdk.errors import BrokenPromise
-    from node.sdk.kept import parse_keepsake
+def _hand_over(url: str, answers: list[tuple[int, Any]], json: bool) -> None:
+    """Have a verifier keep them all, and show its verdicts."""
+    async def command() -> None:
+        from node.sdk import connect
+        from node.sdk.errors import AnchorlineError
 
+        rows = []
+        async with connect(url) as client:
+            for number, answer in answers:
+                try:
+                    found = await client.promise_verdict((await client.keep_promise(answer)).id)
+                except AnchorlineError as error:
+                    raise UserError(f"line {number}: the verifier does not keep it: {error}") from None
+                evidence = found.evidence
+                rows.append({
+                    "id": found.id, "position": found.position, "epoch": found.epoch, "state": found.state,
+                    "batch": found.batch, "final": found.final, "evidence": None if evidence is None else
+                    {"kind": evidence.kind, "to": evidence.to, "calldata": evidence.calldata}})
+        emit(json, {"promises": rows, "sent": []}, _text(rows, []))
+
+    _run(command)
+
+
+def _lines(file: Path) -> list[tuple[int, Any]]:
+    """The answers in a file, with the numbers of their lines. Raises UserError."""
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
@@ -70,7 +99,20 @@ def _read(file: Path) -> list[Any]:
         if not line.strip():
             continue
         try:
-            found.append(parse_keepsake(json_module.loads(line)))
+            found.append((number, json_module.loads(line)))
+        except ValueError as error:
+            raise UserError(f"{file}, line {number}: no answer with a promise ({error!r})") from None
+    return found
+
+
+def _read(file: Path) -> list[Any]:
+    from node.sdk.errors import BrokenPromise
+    from node.sdk.kept import parse_keepsake
+
+    found = []
+    for number, answer in _lines(file):
+        try:
+            found.append(parse_keepsake(answer))
         except (ValueError, KeyError, TypeError, BrokenPromise) as error:
             raise UserError(f"{file}, line {number}: no answer with a promise ({error!r})") from None
     return found

@@ -1,4 +1,4 @@
-"""Commands that run a role until interrupted: sequencer, verifier, watchtower."""
+"""Commands that run a role until interrupted: sequencer, verifier, watchtower, liquidity."""
 
 from __future__ import annotations
 
@@ -94,6 +94,31 @@ def watchtower(
     defends = config.watchtower.strategy == "defend"
     signer = role_signer("watchtower", config.watchtower.keystore) if defends else None
     _serve("watchtower", config, json, lambda **ready: service.run(config, signer, **ready))
+
+
+def liquidity(
+    *, config: Flat = _DEFAULT, config_file: ConfigFile = None, deployment: DeploymentFile = None, json: bool = False
+) -> None:
+    """A verifier that buys withdrawals before their window is over, for a fee, after checking them on its own chain.
+
+    Key: ANCHORLINE_LIQUIDITY_KEY (or liquidity.keystore and ANCHORLINE_LIQUIDITY_PASSWORD); it pays with the rollup's
+    token and with ether for gas, and owns the claims. Traders come with `anchorline withdraw … --now URL`.
+
+    Parameters
+    ----------
+    config_file
+        TOML file with any of these keys; flags and the environment win over it.
+    deployment
+        File that `anchorline deploy` wrote; gives l1.rollup and l1.start_block where nothing else does.
+    json
+        Print one JSON object when the service is up.
+    """
+    config.check("liquidity")
+    from node.cli.keys import role_signer
+    from node.liquidity import service
+
+    signer = role_signer("liquidity", config.liquidity.keystore)
+    _serve("liquidity", config, json, lambda **ready: service.run(config, signer, **ready))
 
 
 def _serve(role: Role, config: Config, json: bool, run: Service) -> None:

@@ -327,11 +327,11 @@ async def _consumed(client: Any, message: int, timeout_s: float) -> None:
 
 
 def withdraw(
-    amount: float, *, to: str = "", account: Whole | None = None, claim: bool = False, rpc: RpcUrl = DEFAULT_RPC,
-    l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 600.0,
-    json: bool = False,
+    amount: float, *, to: str = "", account: Whole | None = None, claim: bool = False, now: str = "",
+    min: float | None = None, rpc: RpcUrl = DEFAULT_RPC, l1_rpc: L1Url = DEFAULT_L1,
+    deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 600.0, json: bool = False,
 ) -> None:
-    """Withdraw free collateral to L1. With --claim, wait for finality and have L1 pay it.
+    """Withdraw free collateral to L1. With --claim, wait for finality and have L1 pay it; with --now, sell it at once.
 
     Parameters
     ----------
@@ -339,11 +339,26 @@ def withdraw(
         Dollars.
     to
         L1 address that is paid; yours by default.
+    now
+        URL of a liquidity provider's RPC: it pays as soon as the batch is deep enough on L1, less its fee.
+    min
+        With --now, the least that you take, dollars; 99% of the amount by default. A worse price is refused: the
+        withdrawal then waits for the window like any other, or is sold by `anchorline sell-claim`.
     """
+    if now and (claim or to):
+        raise UserError("--now sells what your own key is paid: it goes with neither --claim nor --to")
+    if min is not None and not now:
+        raise UserError("--min is the least price of a sale: give --now URL, too")
+
     async def command() -> None:
         from node.cli.keys import parse_address
+        from node.cli.liquidity import price_of, sell
         from node.sdk import connect
 
+        least = price_of(min, micro_usd(amount))
+        if now:
+            async with connect(now):
+                pass  # a provider that is not there is better known before the withdrawal
         async with connect(rpc) as client:
             trader = await _trader(client, account)
             recipient = parse_address(to, "to") if to else trader.owner
@@ -352,6 +367,13 @@ def withdraw(
             receipt = await client.wait_receipt(sent.position)
             number = receipt.withdrawal or await client.find_withdrawal(recipient, micro_usd(amount), before)
             result = _sent(sent) | {"withdrawal": number}
+            if now:
+                if not json:
+                    note(f"withdrawal {number} is promised; waiting until its batch is deep enough on L1")
+                sold, text = await sell(
+                    now, l1_rpc, deployment, (number, recipient, micro_usd(amount)), least, timeout_s)
+                emit(json, result | sold, text)
+                return
             if not claim:
                 text = f"withdrawal {number} of {amount:,.2f} USD promised; payable on L1 once finalized"
                 emit(json, result, text)

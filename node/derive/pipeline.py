@@ -36,6 +36,7 @@ log = structlog.get_logger("derive")
 
 CHECKPOINTS_MAX: Final = 1_024
 RANGE_MAX: Final = 500  # L1 blocks in one step
+SETTLED: Final = 16  # blocks under L1's head from which on events are asked for by range, above it block by block
 _FACT: Final = "derive/checkpoints"
 _GENESIS: Final = "derive/genesis"
 
@@ -92,6 +93,7 @@ class Pipeline:
         self._on_dispute = on_dispute
         self._genesis = genesis or self._stored_genesis() or genesis_header(*_genesis_state(chain))
         self._checkpoints = self._load()
+        self._resets = 0  # in a row, without a step in between
         last = self._last()
         if chain.head.number > last.l2_block:
             chain.rollback(last.l2_block)
@@ -129,21 +131,49 @@ class Pipeline:
         last = min(head.number - self._confirmations, first + RANGE_MAX - 1)
         if last < first:
             return False
-        end = await self._block(last)
-        logs = await self._client.logs(self._rollup, first, last)
-        if (await self._block(last)).hash != end.hash:
-            raise Temporary("L1 reorganised while its events were read")
+        if last > head.number - SETTLED > first:
+            last = head.number - SETTLED
+        end, logs = await (self._range(first, last) if last <= head.number - SETTLED else self._by_block(first, last))
         try:
             for entry in logs:
                 await self._event(entry)
+        except Temporary:
+            self._go_back(self._checkpoints)  # the events before this one are not to be met twice
+            raise
         except Reset as error:
             log.warning("derivation_reset", reason=str(error))
-            self._go_back(self._checkpoints)
+            self._go_back(self._safe_point())
             raise Temporary(str(error)) from error
+        self._resets = 0
         clean = self.progress.disputed is None
         self._save(Checkpoint(last, end.hash, self._chain.head.number, self._batch_number(), self.inbox.count, clean))
         self.progress.l1_derived = last
         return True
+
+    async def _range(self, first: int, last: int) -> tuple[L1Block, list[L1Log]]:
+        """Blocks that are settled: their events in one question, and the last block."""
+        end = await self._block(last)
+        logs = await self._client.logs(self._rollup, first, last)
+        if (await self._block(last)).hash != end.hash:
+            raise Temporary("L1 reorganised while its events were read")
+        return end, logs
+
+    async def _by_block(self, first: int, last: int) -> tuple[L1Block, list[L1Log]]:
+        """Blocks that may still change: the events of exactly these, each the child of the one before.
+
+        Nodes behind one address may see different branches, or lag: asked by number, one could leave out a batch, and
+        nobody would miss it.
+        """
+        checkpoint = self._last()
+        before = checkpoint.l1_hash if checkpoint.l1_number >= self._start else None
+        logs: list[L1Log] = []
+        for number in range(first, last + 1):
+            end = await self._block(number)
+            if before is not None and end.parent_hash != before:
+                raise Temporary(f"L1 block {number} does not continue the one before: L1 reorganises")
+            logs += await self._client.block_logs(self._rollup, end.hash)
+            before = end.hash
+        return end, logs
 
     async def _block(self, number: int) -> L1Block:
         block = await self._client.block(number)
@@ -243,6 +273,12 @@ class Pipeline:
         self.progress.reorgs += 1
         log.warning("l1_reorg_followed", to_l1_block=self._last().l1_number, checkpoints=depth)
         self._write()
+
+    def _safe_point(self) -> list[Checkpoint]:
+        """The checkpoints to keep when L1 contradicts what was read before: the newest may be wrong itself, if nodes
+        behind one address disagreed. So each time in a row one, two, four… more of them are given up."""
+        self._resets += 1
+        return self._checkpoints[: max(1, len(self._checkpoints) + 1 - 2 ** min(self._resets - 1, 10))]
 
     def _go_back(self, kept: list[Checkpoint]) -> None:
         """Restore the newest of these checkpoints that is in no dispute."""

@@ -1,15 +1,16 @@
 """Reading L1: the only module that imports web3.
 
-Sync web3 runs in worker threads behind a limiter; connections are kept alive in one shared session. Transport failures
-are retried with bounded backoff and then raised as ``Temporary``; the node's own refusals are ``NodeRefused`` (also
-temporary), reverts are ``CallReverted``. Everything returned is a plain record of ``types.py``.
+Requests go through a ``Transport``: usually sync web3 in worker threads behind a limiter, with connections kept alive
+in one shared session; a simulated network brings its own. Transport failures are retried with bounded backoff and then
+raised as ``Temporary``; the node's own refusals are ``NodeRefused`` (also temporary), reverts are ``CallReverted``.
+Everything returned is a plain record of ``types.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -62,13 +63,22 @@ def block_param(block: BlockId) -> Any:
     return {"blockHash": hex_data(block)} if isinstance(block, bytes) else block
 
 
-class L1Client:
-    """A connection to one L1 node. ``timeout_s`` bounds one request; close() frees the sockets."""
+class Transport(Protocol):
+    """Carries one JSON-RPC request to the L1 node."""
 
-    def __init__(self, url: str, *, threads: int = 4, timeout_s: float = 60.0, logs_range_max: int = 2_000) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("l1.rpc must be an http:// or https:// URL")
-        self._place = urlsplit(url).netloc.rpartition("@")[2]  # without what may be secret
+    async def request(self, method: str, params: list[Any]) -> Any:
+        """The answer object. Raises OSError (as requests does) or ValueError if none came: it may be asked again."""
+        ...
+
+    def close(self) -> None:
+        """Free what is held."""
+        ...
+
+
+class HttpTransport:
+    """JSON-RPC over HTTP: web3's provider in worker threads, ``threads`` at once; ``timeout_s`` bounds one request."""
+
+    def __init__(self, url: str, *, threads: int, timeout_s: float) -> None:
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=threads, max_retries=0)
         self._session.mount("http://", adapter)
@@ -76,22 +86,40 @@ class L1Client:
         self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, session=self._session,
                                       exception_retry_configuration=None)
         self._limiter = trio.CapacityLimiter(threads)
-        self._logs_range_max = logs_range_max
+
+    async def request(self, method: str, params: list[Any]) -> Any:
+        """See ``Transport.request``."""
+        send = partial(self._provider.make_request, RPCEndpoint(method), params)
+        return await trio.to_thread.run_sync(send, limiter=self._limiter, abandon_on_cancel=True)
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
+
+class L1Client:
+    """A connection to one L1 node. ``timeout_s`` bounds one request; close() frees the sockets."""
+
+    def __init__(self, url: str, *, threads: int = 4, timeout_s: float = 60.0, logs_range_max: int = 2_000,
+                 transport: Transport | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("l1.rpc must be an http:// or https:// URL")
+        self._place = urlsplit(url).netloc.rpartition("@")[2]  # without what may be secret
+        self._transport = transport or HttpTransport(url, threads=threads, timeout_s=timeout_s)
+        self._logs_range_max = logs_range_max
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
     # -- transport
 
     async def rpc(self, method: str, *params: Any, retries: int = RETRIES_MAX) -> Any:
         """One JSON-RPC call. Raises Temporary, NodeRefused or CallReverted; ``retries`` are for transport failures."""
-        send = partial(self._provider.make_request, RPCEndpoint(method), list(params))
         backoff = BACKOFF_FIRST_S
         for attempt in range(retries + 1):
             try:
-                answer = await trio.to_thread.run_sync(send, limiter=self._limiter, abandon_on_cancel=True)
-                return self._unwrap(method, answer)
+                return self._unwrap(method, await self._transport.request(method, list(params)))
             except (requests.RequestException, OSError, ValueError) as error:
                 # the URL may hold an access key, so the exception's own text stays out of logs and messages
                 kind = _describe(error)

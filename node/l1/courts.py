@@ -1,8 +1,8 @@
-"""ABI of Exodus and PromiseCourt in Python: calldata and results. Pure, no network.
+"""ABI of Exodus, PromiseCourt and ClaimMarket in Python: calldata and results. Pure, no network.
 
 Addresses and hashes are bytes (20 and 32), headers ``BatchHeader``. tests/contracts/test_courts_bindings.py compares
 every signature with the compiled ABI. What the arguments must be is built in node/derive/exodus.py and
-node/derive/evidence.py.
+node/derive/evidence.py; offers in node/l1/claims.py.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PROMISE: Final = "(uint256,uint256,uint256,uint256,bytes32,bytes32,uint256,uint2
 ENTRY: Final = "(uint256,bytes32,bytes32[])"
 CHUNK_PLACE: Final = "(uint256,bytes32,bytes32[],bytes32,bytes32,bytes32[])"
 SHARE: Final = "(address,uint256,bool)"
+OFFER: Final = "(address,uint256,address,uint256,uint256,address,uint256,bytes32,uint256)"
 
 EXODUS: Final[Functions] = {
     "freeze": ((), ()),
@@ -53,10 +54,17 @@ PROMISE_COURT: Final[Functions] = {
     "is_burned": (("uint256",), ("bool",)),
     "timings": ((), ("uint256", "uint256")),
 }
+CLAIM_MARKET: Final[Functions] = {
+    "buy": ((OFFER, "bytes"), ()),
+    "cancel": ((OFFER,), ()),
+    "is_used": (("bytes32",), ("bool",)),
+    "digest_of": ((OFFER,), ("bytes32",)),
+    "rollup": ((), ("address",)),
+}
 
 
 def encode_call(functions: Functions, name: str, *args: Any) -> bytes:
-    """Calldata of a call of EXODUS or PROMISE_COURT. Raises KeyError for a function that there is not."""
+    """Calldata of a call of one of the tables above. Raises KeyError for a function that there is not."""
     kinds = functions[name][0]
     plain = [header_tuple(each) if isinstance(each, BatchHeader) else each for each in args]
     return keccak(f"{name}({','.join(kinds)})".encode())[:4] + encode(kinds, plain)

@@ -2,8 +2,8 @@
 
 Every transaction is an intent with a name, so that a deployment that was interrupted goes on where it stopped when it
 is run again with the same journal. The order is the contracts': the court's parts before the rules, the rollup before
-verifier, exodus and promise court, which name it, markets before what needs them (risk parameters, publishers), `open`
-last.
+verifier, exodus, promise court and claim market, which name it, markets before what needs them (risk parameters,
+publishers), `open` last.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class _Run:
         plan = self._plan
         plan.timings.check()
         params = plan.timings.params(plan.l2_chain_id)
-        first = [name for name, needs in contracts.RULES_PARTS.items() if not needs]
+        self._created.update(plan.parts)
+        first = [name for name, needs in contracts.RULES_PARTS.items() if not needs and name not in plan.parts]
         if plan.token:
             self._created["TestUSD"] = plan.token
         else:
@@ -58,7 +59,8 @@ class _Run:
         second = [name for name in contracts.RULES_PARTS if name not in self._created and name != "FraudRules"]
         rollup_args = bindings.encode_constructor(self._created["TestUSD"], self._sender.address, params)
         await self._together([partial(self._create_part, name) for name in second])
-        await self._together([partial(self._create_part, "FraudRules"), partial(self._create, "Rollup", rollup_args)])
+        rules = [] if "FraudRules" in plan.parts else [partial(self._create_part, "FraudRules")]
+        await self._together([*rules, partial(self._create, "Rollup", rollup_args)])
         verifier_args = encode(["address", "address"], [self._created["Rollup"], self._created["FraudRules"]])
         await self._together([
             partial(self._create, "FraudVerifier", verifier_args),
@@ -66,20 +68,21 @@ class _Run:
         markets, later = plan.messages()
         await self._together([
             partial(self._call, "set_verifier", self._created["FraudVerifier"]),
-            partial(self._call, "set_courts", self._created["Exodus"], self._created["PromiseCourt"]),
+            partial(self._call, "set_courts", *[self._created[name] for name, _ in self._courts()]),
             *self._admin("market", markets)])
         await self._together(self._admin("setting", later))
         await self._call("open")
         return await self._record(params.genesis_root)
 
     def _courts(self) -> list[tuple[str, bytes]]:
-        """The contracts that end the rollup and judge promises, with their arguments."""
+        """What ends the rollup, judges promises and sells claims, with its arguments, in the order of `set_courts`."""
         rollup, timings = self._created["Rollup"], self._plan.timings
         exodus = [rollup, timings.exodus_after_s, timings.reseat_s, timings.register_s]
         promises = [rollup, timings.promise_deadline_s, timings.claim_s]
         return [
             ("Exodus", encode(["address", "uint256", "uint256", "uint256"], exodus)),
             ("PromiseCourt", encode(["address", "uint256", "uint256"], promises)),
+            ("ClaimMarket", encode(["address"], [rollup])),
         ]
 
     def _admin(self, what: str, messages: Sequence[tuple[int, bytes]]) -> list[Callable[[], Any]]:

@@ -165,7 +165,11 @@ class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to deploy. ``token`` empty deploys a TestUSD; publishers (20 bytes) get slots 0, 1, … of every market."""
+    """What to deploy. ``token`` empty deploys a TestUSD; publishers (20 bytes) get slots 0, 1, … of every market.
+
+    ``parts``: contracts of the rules (contracts.RULES_PARTS) that are on this L1 already. They keep no state and belong
+    to nobody, so any number of rollups can share them.
+    """
 
     publishers: tuple[bytes, ...]
     timings: Timings = Timings()
@@ -173,6 +177,7 @@ class Plan(msgspec.Struct, frozen=True):
     l2_chain_id: int = L2_CHAIN_ID
     token: bytes = b""
     chain: ChainSpec = ChainSpec()
+    parts: dict[str, bytes] = {}
 
     def messages(self) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
         """Admin messages (sub-kind, body): those that create markets, and those that need them: risk, publishers."""

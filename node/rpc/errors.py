@@ -81,6 +81,7 @@ class ErrorKind(Enum):
     MarketClosed = (15_001, "OperationRejected")
     MarketReduceOnly = (15_002, "OperationRejected")
     NotLiquidatable = (15_003, "OperationRejected")
+    WithdrawalPaid = (15_004, "OperationRejected")
 
     OperationFailed = (16_000, "")
     ExchangeNotAvailable = (16_001, "OperationFailed")

@@ -67,11 +67,13 @@ class Hub:
             raise ValueError(f"channel family {name!r} is malformed or declared already")
         self._families[name] = Family(name, snapshot, text)
 
-    def register(self, registry: Registry) -> None:
-        """Adds the methods of this module to a registry."""
+    def register(self, registry: Registry, *, eth_heads: bool = True) -> None:
+        """Adds the methods of this module to a registry; ``eth_heads``: somebody publishes Ethereum block headers."""
         registry.add("subscribe", self._subscribe)
         registry.add("unsubscribe", self._unsubscribe)
         registry.add("get_channels", self._channels)
+        if not eth_heads:
+            return
         registry.add("eth_subscribe", self._eth_subscribe)
         registry.add("eth_unsubscribe", self._eth_unsubscribe)
 

@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import msgspec
 import trio
 
 from node.rpc.client import HttpClient, RpcError, RpcUnavailable, Subscription, WsClient, open_websocket
 from node.rpc.methods import shapes
-from node.sdk.errors import ConnectionLost, ExchangeNotAvailable, NotFound, RequestTimeout, from_rpc
+from node.rpc.methods.promises import PromiseVerdict
+from node.sdk.errors import ConnectionLost, ExchangeNotAvailable, NotFound, RequestTimeout, WithdrawalPaid, from_rpc
 from node.stf import encoding
 
 T = TypeVar("T")
@@ -102,18 +104,42 @@ class Client:
         return found
 
     async def withdrawal(self, number: int) -> shapes.WithdrawalInfo:
-        """A withdrawal; its ``header`` is set once it can be claimed."""
+        """A withdrawal; its ``header`` is set once it can be claimed. Raises NotFound, or WithdrawalPaid."""
         found: shapes.WithdrawalInfo = await self.call("al_withdrawalProof", {"id": number}, shapes.WithdrawalInfo)
         return found
 
     async def find_withdrawal(self, recipient: bytes, amount: int, after: int) -> int:
-        """Id of the first sealed withdrawal beyond ``after`` with this recipient and amount. Raises NotFound."""
+        """Id of the first sealed, unpaid withdrawal beyond ``after`` of this recipient and amount. Raises NotFound."""
         newest = (await self.status())["withdrawals"]
         for number in range(after + 1, newest + 1):
-            found = await self.withdrawal(number)
+            try:
+                found = await self.withdrawal(number)
+            except WithdrawalPaid:
+                continue
             if found.recipient == "0x" + recipient.hex() and found.amount == amount:
                 return number
         raise NotFound(f"none of the withdrawals {after + 1} to {newest} is of {amount} micro-USD to this address")
+
+    # --- promises, at a verifier --------------------------------------------------------------------------------------
+
+    async def keep_promise(self, sent: Any) -> PromiseVerdict:
+        """Have a verifier keep and check the promise of an answer (a ``Sent``, or what ``order --json`` printed).
+
+        Raises BadRequest, BadSignature, RateLimitExceeded, or ExchangeError when there is no room.
+        """
+        answer = sent if isinstance(sent, dict) else msgspec.to_builtins(sent)
+        found: PromiseVerdict = await self.call("al_keepPromise", {"answer": answer}, PromiseVerdict)
+        return found
+
+    async def promise_verdict(self, identity: str) -> PromiseVerdict:
+        """What became of a kept promise; with ``evidence``, calldata for PromiseCourt. Raises NotFound."""
+        found: PromiseVerdict = await self.call("al_promiseVerdict", {"id": identity}, PromiseVerdict)
+        return found
+
+    async def kept_promises(self, account: int) -> list[PromiseVerdict]:
+        """An account's promises that a verifier keeps, by position."""
+        found: list[PromiseVerdict] = await self.call("al_keptPromises", {"account": account}, list[PromiseVerdict])
+        return found
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -140,7 +166,7 @@ class Client:
                 await trio.sleep(0.1)
 
     async def wait_claimable(self, number: int, timeout_s: float = 600.0) -> shapes.WithdrawalInfo:
-        """A withdrawal's proof once its batch is finalized. Raises RequestTimeout."""
+        """A withdrawal's proof once its batch is finalized. Raises RequestTimeout, or WithdrawalPaid."""
         with _deadline(timeout_s, f"withdrawal {number} cannot be claimed after {timeout_s} s: its batch is not final"):
             while True:
                 try:

@@ -95,6 +95,10 @@ class MarketBusy(OperationRejected):
 class MarketClosed(OperationRejected): ...
 
 
+class WithdrawalPaid(OperationRejected):
+    """L1 has paid this withdrawal, and the state has forgotten it: nothing is left to claim."""
+
+
 class OperationFailed(AnchorlineError):
     """The same call may succeed later."""
 
@@ -122,8 +126,8 @@ _CLASSES: dict[str, type[AnchorlineError]] = {
         ExchangeError, BadRequest, NotSupported, NotFound, BadSymbol, AuthenticationError, BadSignature,
         PermissionDenied, AccountNotFound, InvalidNonce, InsufficientFunds, InsufficientMargin, InvalidOrder,
         OrderNotFound, OrderImmediatelyFillable, OrderNotFillable, OrderLimitReached, PriceOutOfBand,
-        OperationRejected, MarketBusy, MarketClosed, OperationFailed, ExchangeNotAvailable, RateLimitExceeded,
-        RequestTimeout,
+        OperationRejected, MarketBusy, MarketClosed, WithdrawalPaid, OperationFailed, ExchangeNotAvailable,
+        RateLimitExceeded, RequestTimeout,
     )
 }
 

@@ -23,7 +23,7 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 
 GLOBALS_WORDS: Final = 6
 HEADER_WORDS: Final = 16
@@ -37,6 +37,7 @@ MESSAGE_PAYLOAD_BYTES_MAX: Final = 1024
 
 MESSAGE_DEPOSIT: Final = 1
 MESSAGE_FORCED: Final = 2
+MESSAGE_PAID: Final = 3
 MESSAGE_ANCHOR: Final = 4
 MESSAGE_ROLLBACK: Final = 5
 MESSAGE_ADMIN: Final = 6

@@ -5,6 +5,7 @@
     deposit   account:4 owner:20 amount:8        (an account that is not the owner's, as 0 is, opens one for the owner;
                                                   0xFFFF0000 + market is a donation to the market's insurance)
     forced    one transaction, with times relative to 0
+    paid      1 to PAID_MAX ids of withdrawals, each id:8
     anchor    batch:8 l2_time:8        rollback  batch:8 l2_time:8
     admin     1 market:2 tick_value:4 mm_base:4 mm_cap:4 im_base:4 im_cap:4 impact:8 stale_ms:4 oi_cap:8
                 min_notional:8 taker_fee:4 maker_fee:4 penalty:4 band:4 quorum:1 status:1
@@ -28,6 +29,7 @@ from node.stf.params import (
     EXPOSURE_MAX,
     MARKETS_MAX,
     MONEY_MAX,
+    PAID_MAX,
     PPM,
     PRICE_MAX,
     PUBLISHERS_MAX,
@@ -45,6 +47,7 @@ from node.stf.types import (
     HALTED,
     NO_SUCH_MARKET,
     OPEN,
+    PAID_NOTICE,
     ROLLBACK_NOTICE,
     SET_PUBLISHER,
     SETTLING,
@@ -60,6 +63,8 @@ def deliver(kind: int, pos: int) -> Status:
     """Act on a message whose payload starts at ``pos``."""
     if kind == DEPOSIT:
         return deposit(pos)
+    if kind == PAID_NOTICE:
+        return forget_paid(pos)
     if kind == ANCHOR_NOTICE or kind == ROLLBACK_NOTICE:
         return notice(kind, pos)
     if kind == ADMIN:
@@ -89,6 +94,20 @@ def insure(market: int, amount: int) -> bool:
         return False
     state.add_insurance(market, amount)
     return True
+
+
+def forget_paid(pos: int) -> Status:
+    """Delete withdrawals that L1 has paid. One without a leaf has no effect: totals count what was withdrawn, ever."""
+    if pos == encoding.BAD:
+        return Status.BAD_MESSAGE
+    size = encoding.get_end() - pos
+    count = size // 8
+    if size % 8 != 0 or count == 0 or count > PAID_MAX:
+        return Status.BAD_MESSAGE
+    for _ in range(count):
+        withdrawal, pos = encoding.read_fixed(pos, 8)
+        state.remove_withdrawal(withdrawal)
+    return Status.OK
 
 
 def notice(kind: int, pos: int) -> Status:

@@ -8,7 +8,7 @@ because a transaction may only begin where its worst case still fits.
 
 from typing import Final
 
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 
 # --- state shape ------------------------------------------------------------------------------------------------------
 MARKETS_MAX: Final = 32
@@ -64,6 +64,7 @@ CHUNK_WORK_MAX: Final = 4_500_000
 CHUNK_PROOF_MAX: Final = 95_000
 MESSAGE_BYTES_MAX: Final = 1_053  # 29 bytes of header and 1,024 of payload
 PRICES_MAX: Final = 4  # markets in one OraclePrice
+PAID_MAX: Final = 8  # withdrawals in one notice that they are paid
 
 # --- work, in gas -----------------------------------------------------------------------------------------------------
 WORK_BYTE: Final = 200

@@ -151,7 +151,7 @@ class Ledger:
         self.boards: dict[int, list[Board]] = {}
         self.orders: dict[tuple[int, int, int], Order] = {}  # (market, side, book key) of live leaves
         self.books: dict[tuple[int, int], list[int]] = {}  # (market, side) -> negated book keys, the best one last
-        self.withdrawals: dict[int, tuple[int, int]] = {}
+        self.withdrawals: dict[int, tuple[int, int] | None] = {}  # None: deleted
         value = source.get(GLOBAL_KEY)
         self.g = decode_globals(value) if value is not None else Globals()
         # the current chunk
@@ -844,6 +844,23 @@ def create_withdrawal(recipient: int, amount: int) -> int:
     return withdrawal
 
 
+def remove_withdrawal(withdrawal: int) -> None:
+    """Delete a withdrawal's leaf, if there is one. An id that was never given has none, and needs no proof of that."""
+    led = _ledger
+    if not 0 < withdrawal < led.g.next_withdrawal:
+        return
+    key = withdrawal_key(withdrawal)
+    if key not in led.touched:
+        _touch(key, PROOF_DENSE + PROOF_WORD)
+    if withdrawal in led.withdrawals:
+        present = led.withdrawals[withdrawal] is not None
+    else:
+        present = led.source.get(key) is not None
+    if present:
+        led.withdrawals[withdrawal] = None
+        led.dirty.add(key)
+
+
 # --- receipts (no twin: the contract keeps none) ----------------------------------------------------------------------
 
 
@@ -901,6 +918,6 @@ def encode_leaf(key: bytes) -> bytes | None:
     if kind == 0x42:
         return encode_boards(led.boards[key[1]])
     if kind == 0x57:
-        recipient, amount = led.withdrawals[int.from_bytes(key[1:9], "big")]
-        return (recipient << 64 | amount).to_bytes(32, "big")
+        withdrawal = led.withdrawals[int.from_bytes(key[1:9], "big")]
+        return None if withdrawal is None else (withdrawal[0] << 64 | withdrawal[1]).to_bytes(32, "big")
     return encode_globals(led.g)

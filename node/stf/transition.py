@@ -23,6 +23,7 @@ from node.stf.params import (
     MATCH_STEPS,
     MESSAGE_BYTES_MAX,
     ORDERS_AND_STEPS,
+    PAID_MAX,
     POSITION_WORDS,
     POSITIONS_MAX,
     PROOF_BASE,
@@ -58,6 +59,7 @@ from node.stf.types import (
     LIQUIDATE,
     OPTIONS,
     ORACLE_PRICE,
+    PAID_NOTICE,
     PLACE,
     RESUME,
     SET_KEY,
@@ -517,6 +519,8 @@ def message_room(kind: int) -> tuple[int, int, int]:
     work = WORK_BYTE * MESSAGE_BYTES_MAX
     if kind == FORCED:
         return work + FORCED_WORK, FORCED_LEAVES, FORCED_PROOF
+    if kind == PAID_NOTICE:
+        return work + PAID_MAX * WORK_LEAF, PAID_MAX, PAID_MAX * (PROOF_DENSE + PROOF_WORD)
     return work + 3 * WORK_LEAF, 3, PROOF_ACCOUNT + PROOF_MARKET + PROOF_BOARD
 
 

@@ -89,6 +89,7 @@ SETTLE: Final = 11
 # inbox message kinds: their first byte
 DEPOSIT: Final = 1
 FORCED: Final = 2
+PAID_NOTICE: Final = 3
 ANCHOR_NOTICE: Final = 4
 ROLLBACK_NOTICE: Final = 5
 ADMIN: Final = 6

@@ -6,6 +6,7 @@
     C g ‖ number:8        G leaf after a block
     C a ‖ number:8        batch                     C i ‖ number:8       inbox message
     C p ‖ position:8      promise                   C m ‖ name           meta: heads, cursors, schema
+    C k ‖ id:32           promise that a verifier keeps for a trader
 
 A record is an RLP list whose meaning belongs to the caller; integers are big-endian without leading zeros, as RLP has
 them. Nothing is written from here but through `write`: `put` and `delete` return changes, which join the block's one
@@ -42,6 +43,7 @@ class Table(Enum):
     BATCH = b"Ca"
     MESSAGE = b"Ci"
     PROMISE = b"Cp"
+    KEPT = b"Ck"
     META = b"Cm"
 
 

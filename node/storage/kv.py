@@ -106,8 +106,16 @@ class _LevelSnapshot:
 
 
 def _entries(source: Any, start: bytes, stop: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-    with source.iterator(start=start, stop=stop, reverse=reverse) as entries:
-        yield from entries
+    if not reverse:
+        with source.iterator(start=start, stop=stop) as entries:
+            yield from entries
+        return
+    # plyvel 1.5.1 finds nothing backwards where `start` itself is the only entry: so the lower end is ours to watch
+    with source.iterator(stop=stop, reverse=True) as entries:
+        for key, value in entries:
+            if key < start:
+                return
+            yield key, value
 
 
 def open_kv(path: str | Path) -> LevelKV:

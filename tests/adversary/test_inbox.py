@@ -6,7 +6,8 @@ import random
 
 from node.stf import encoding
 from node.stf.params import MARKETS_MAX, MESSAGE_BYTES_MAX, PRICES_MAX
-from node.stf.types import ADMIN, ANCHOR_NOTICE, DEPOSIT, FORCED, ROLLBACK_NOTICE, Receipt, Status
+from node.stf.types import ADMIN, ANCHOR_NOTICE, DEPOSIT, FORCED, PAID_NOTICE, ROLLBACK_NOTICE, Receipt, Status
+from tests.stf.messages import paid
 from tests.stf.world import World, buy, cancel_all, configure_market, sell, sign
 
 MARK = 600_000
@@ -59,7 +60,7 @@ def test_every_forced_transaction_that_a_user_needs_has_room() -> None:
 
 def test_the_largest_message_of_every_kind_is_consumed() -> None:
     world = world_of(1)
-    for kind in (DEPOSIT, FORCED, ANCHOR_NOTICE, ROLLBACK_NOTICE, ADMIN, 3, 0, 255):
+    for kind in (DEPOSIT, FORCED, ANCHOR_NOTICE, ROLLBACK_NOTICE, ADMIN, PAID_NOTICE, 0, 255):
         for payload in (b"", bytes(PAYLOAD_MAX), b"\xff" * PAYLOAD_MAX, b"\x01" * PAYLOAD_MAX):
             assert alone(world, kind, payload).status in (Status.BAD_MESSAGE, Status.FORCED_INVALID)
     for kind in range(12):
@@ -80,7 +81,7 @@ def broken(rng: random.Random, data: bytes) -> bytes:
 
 
 def hostile(rng: random.Random, world: World) -> tuple[int, bytes]:
-    kind = rng.choice((DEPOSIT, FORCED, FORCED, FORCED, FORCED, ANCHOR_NOTICE, ADMIN, ADMIN, 0, 3, 255))
+    kind = rng.choice((DEPOSIT, FORCED, FORCED, FORCED, FORCED, ANCHOR_NOTICE, ADMIN, ADMIN, PAID_NOTICE, 0, 255))
     if kind == FORCED:
         orders = [rng.choice((buy, sell))(0, MARK + rng.randint(-9_000, 9_000), rng.randint(1, 500), rng.randint(0, 9))
                   for _ in range(rng.randint(1, 6))]
@@ -95,6 +96,8 @@ def hostile(rng: random.Random, world: World) -> tuple[int, bytes]:
         payload = configure_market(
             rng.choice((0, 1, MARKETS_MAX - 1, MARKETS_MAX)), tick_value=rng.choice((10, 0, 2**32 - 1)),
             oi_cap=rng.choice((10**7, 2**64 - 1, 1)), quorum=rng.choice((3, 0, 8, 9)), status=rng.choice((1, 2, 3, 0)))
+    elif kind == PAID_NOTICE:
+        payload = paid(*(rng.choice((0, 1, 2, 2**63)) for _ in range(rng.randint(0, 9))))
     else:
         payload = rng.randbytes(rng.choice((0, 16, 32, 33, PAYLOAD_MAX)))
     return kind, broken(rng, payload)

@@ -1,4 +1,4 @@
-"""node/l1/courts.py is the ABI of Exodus and PromiseCourt, no more and no less."""
+"""node/l1/courts.py is the ABI of Exodus, PromiseCourt and ClaimMarket, no more and no less."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def _type(parameter: dict[str, Any]) -> str:
     return f"({','.join(_type(c) for c in parameter['components'])}){kind[5:]}"
 
 
-@pytest.mark.parametrize(("name", "functions"), [("Exodus", courts.EXODUS), ("PromiseCourt", courts.PROMISE_COURT)])
+@pytest.mark.parametrize(
+    ("name", "functions"),
+    [("Exodus", courts.EXODUS), ("PromiseCourt", courts.PROMISE_COURT), ("ClaimMarket", courts.CLAIM_MARKET)])
 def test_every_function_is_bound_with_its_types(name: str, functions: courts.Functions) -> None:
     abi = {entry["name"]: entry for entry in compiled(name).abi if entry["type"] == "function"}
     types = {n: (tuple(map(_type, e["inputs"])), tuple(map(_type, e["outputs"]))) for n, e in abi.items()}

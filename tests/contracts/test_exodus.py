@@ -206,18 +206,19 @@ def test_a_frozen_rollup_takes_nothing_more(fresh: Leaving) -> None:
         world.evm.message(world.rollup, encode_post_batch(batch), sender=world.operator)
 
 
-def test_only_exodus_and_the_promise_court_have_their_powers(world: Leaving) -> None:
+def test_only_the_courts_and_the_market_have_their_powers(world: Leaving) -> None:
     for function, arguments, reason in (
         ("freeze", (), "NOT_EXODUS"), ("pay_out", (world.prover, 1), "NOT_EXODUS"),
         ("slash_promise", (1, 0, world.prover), "NOT_PROMISE_COURT"), ("fine_promise", (1,), "NOT_PROMISE_COURT"),
         ("pay_victim", (world.prover, 1), "NOT_PROMISE_COURT"),
-        ("set_courts", (world.token, world.token), "NOT_DEPLOYER"),
+        ("move_claim", (1, world.prover, 1, world.prover, world.admin), "NOT_CLAIM_MARKET"),
+        ("set_courts", (world.token, world.token, world.token), "NOT_DEPLOYER"),
     ):
         for who in (world.operator, world.admin, world.prover):
             with reverts(reason):
                 world.rollup.transact(function, *arguments, sender=who)
     with reverts("COURTS_SET"):
-        world.rollup.transact("set_courts", world.token, world.token)
+        world.rollup.transact("set_courts", world.token, world.token, world.token)
 
 
 # ---------------------------------------------------------------------------------------------------------------- fraud

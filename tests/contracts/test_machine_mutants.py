@@ -1,7 +1,7 @@
 """Does the machine find anything? Contracts with one line broken each must fall to it.
 
-Compiling takes seconds a mutant, so by default there is one of each contract; the long profile breaks all of them. Compiled
-mutants are kept in the contracts' cache until a source changes.
+Compiling takes seconds a mutant, so by default there is one of each contract; the long profile breaks all of them.
+Compiled mutants are kept in the contracts' cache until a source changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Mutant:
 
 ALWAYS = (
     Mutant("a withdrawal is paid as often as it is shown", "Rollup", "withdrawals",
-           "    self.paid[id // 256] |= mask\n"),
+           "    self.paid[id // 128] |= bit << (id % 128 * 2)\n"),
     Mutant("a deposit is refunded as often as it is asked for", "Exodus", "Exodus",
            "    self.refunded[number // 256] |= mask\n"),
     Mutant("a victim is paid as often as it asks", "PromiseCourt", "PromiseCourt",
@@ -57,6 +57,13 @@ LONG = (
            '    assert powers.frozen_at == 0, "FROZEN: the rollup has ended, see Exodus"\n'),
     Mutant("claims are sold whatever their amount", "Rollup", "withdrawals",
            "keccak256(abi_encode(id, recipient, amount))", "keccak256(abi_encode(id, recipient))"),
+    Mutant("L2 is told of what is not paid", "Rollup", "withdrawals",
+           "self._mark(id, 2) == 1", "self._mark(id, 2) < 2"),
+    Mutant("anybody moves anybody's claim", "Rollup", "withdrawals",
+           '    assert owner == self._payee(key, recipient), "NOT_OWNER: of this claim"\n'),
+    Mutant("an offer is bought again and again", "ClaimMarket", "ClaimMarket", "    self.is_used[digest] = True\n"),
+    Mutant("a claim of a dropped batch is sold", "ClaimMarket", "ClaimMarket",
+           '    assert stored == offer.header and stored != empty(bytes32), "HEADER: the batch does not stand"\n'),
     Mutant("no lock on deposits", "Rollup", "Rollup",
            "@external\n@nonreentrant\ndef deposit(", "@external\ndef deposit("),
     Mutant("burning the pot of the victims unlocks it", "Rollup", "Rollup",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.l1 import bindings
-from node.stf import commitments
+from node.stf import commitments, params
 from node.stf.commitments import BatchHeader, Message, Position
 from tests.contracts.world import PARAMS, World
 from tests.evm import compiled, selector
@@ -58,7 +58,9 @@ def test_limits_are_the_contracts(world: World) -> None:
     assert f"BATCHBYTESMAX: constant(uint256) = {bindings.BATCH_BYTES_MAX}\n" in rollup
     assert f"FORCED_PER_BATCH: constant(uint256) = {bindings.FORCED_PER_BATCH}\n" in inbox
     assert f"PAYLOAD_BYTES_MAX: constant(uint256) = {commitments.MESSAGE_PAYLOAD_BYTES_MAX}\n" in inbox
-    for name in ("DEPOSIT", "FORCED", "ANCHOR", "ROLLBACK", "ADMIN"):
+    withdrawals = (CONTRACTS_DIR / "withdrawals.vy").read_text()
+    assert f"NOTICE_IDS_MAX: constant(uint256) = {params.PAID_MAX}\n" in withdrawals
+    for name in ("DEPOSIT", "FORCED", "PAID", "ANCHOR", "ROLLBACK", "ADMIN"):
         assert f"KIND_{name}: constant(uint8) = {getattr(commitments, f'MESSAGE_{name}')}\n" in inbox
 
 

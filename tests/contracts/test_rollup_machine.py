@@ -12,17 +12,17 @@ from tests.conftest import PROFILE
 from tests.contracts.machine.chain import plain_chain
 from tests.contracts.machine.money import Money
 
-CONTRACTS = ("Rollup", "Exodus", "PromiseCourt", "FraudVerifier")
+CONTRACTS = ("Rollup", "Exodus", "PromiseCourt", "FraudVerifier", "ClaimMarket")
 # powers that only another contract has: they went through if its function did
 THROUGH = {
     "Rollup.drop": "FraudVerifier.prove_chunk", "Rollup.freeze": "Exodus.freeze", "Rollup.pay_out": "Exodus.claim",
     "Rollup.slash_promise": "PromiseCourt.prove_conflict", "Rollup.fine_promise": "PromiseCourt.prove_late",
-    "Rollup.pay_victim": "PromiseCourt.pay",
+    "Rollup.pay_victim": "PromiseCourt.pay", "Rollup.move_claim": "ClaimMarket.buy",
 }
 # look-ups for eth_call that nothing refuses
 NEVER_REFUSED = {"FraudVerifier.execute_chunk", "PromiseCourt.transaction_at"}
 
-HISTORIES, STEPS = (1_500, 80) if PROFILE == "long" else (60, 50)
+HISTORIES, STEPS = (1_500, 80) if PROFILE == "long" else (40, 50)
 
 
 def test_tokens_held_are_at_least_claims_whoever_calls_what() -> None:

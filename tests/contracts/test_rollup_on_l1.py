@@ -92,7 +92,8 @@ async def _rollup(chain: Chain, admin: Wallet, operator: Wallet) -> str:
     exodus = await admin.deploy(compiled("Exodus"), encode(["address", "uint256", "uint256", "uint256"], times))
     times = [rollup, PROMISE_DEADLINE_S, CLAIM_S]
     court = await admin.deploy(compiled("PromiseCourt"), encode(["address", "uint256", "uint256"], times))
-    await admin.do(rollup, bindings.encode_call("set_courts", exodus, court))
+    market = await admin.deploy(compiled("ClaimMarket"), encode(["address"], [rollup]))
+    await admin.do(rollup, bindings.encode_call("set_courts", exodus, court, market))
     await admin.do(rollup, bindings.encode_call("open"))
     await operator.do(token, _erc20("mint", ["address", "uint256"], operator.address, 2 * BOND))
     await operator.do(token, _erc20("approve", ["address", "uint256"], rollup, 2 * BOND))

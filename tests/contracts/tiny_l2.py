@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from node.stf import state, witness
@@ -23,12 +23,14 @@ class Payout:
 
 @dataclass(frozen=True)
 class L2:
-    """One state. ``balances[i]`` is account i + 1's, below zero if it lost more than it had; ``credited``: deposits."""
+    """One state. ``balances[i]`` is account i + 1's, below zero if it lost more than it had; ``credited``: deposits;
+    ``forgotten``: payouts whose leaves are gone, since L1 said that they are paid."""
 
     owners: Sequence[Actor]
     balances: tuple[int, ...] = (0, 0, 0, 0)
     payouts: tuple[Payout, ...] = ()
     credited: int = 0
+    forgotten: frozenset[int] = frozenset()
     cache: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -51,6 +53,9 @@ class L2:
         """One gains what the other loses, be it more than the loser has."""
         return replace(replace(self, balances=self._with(winner, amount))._lost(loser, amount), cache={})
 
+    def forget(self, numbers: Iterable[int]) -> L2:
+        return replace(self, forgotten=self.forgotten | frozenset(numbers), cache={})
+
     def leaves(self) -> dict[bytes, bytes]:
         g = Globals()
         g.next_account, g.deposits, g.withdrawn = len(self.balances) + 1, self.credited, self.withdrawn
@@ -61,6 +66,8 @@ class L2:
             row.keys.append(Key(int(self.owners[index].address, 16)))
             leaves[state.account_key(index + 1)] = state.encode_account(row)
         for number, payout in enumerate(self.payouts):
+            if number in self.forgotten:
+                continue
             leaves[withdrawal_key(number)] = withdrawal_value(payout.recipient.address, payout.amount)
         return leaves
 

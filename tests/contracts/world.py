@@ -49,12 +49,13 @@ class CourtTimes:
     claim_s: int = CLAIM_S
 
 
-def set_courts(evm: Evm, rollup: Contract, times: CourtTimes = CourtTimes()) -> tuple[Contract, Contract]:
-    """Deploy Exodus and PromiseCourt for a rollup, and tell it."""
+def set_courts(evm: Evm, rollup: Contract, times: CourtTimes = CourtTimes()) -> tuple[Contract, Contract, Contract]:
+    """Deploy Exodus, PromiseCourt and ClaimMarket for a rollup, and tell it."""
     exodus = evm.deploy("Exodus", rollup, times.exodus_after_s, times.reseat_s, times.register_s)
     court = evm.deploy("PromiseCourt", rollup, times.promise_deadline_s, times.claim_s)
-    rollup.transact("set_courts", exodus, court)
-    return exodus, court
+    market = evm.deploy("ClaimMarket", rollup)
+    rollup.transact("set_courts", exodus, court, market)
+    return exodus, court, market
 
 
 class World:
@@ -77,7 +78,7 @@ class World:
         for actor in (self.operator, self.trader, self.prover, self.stranger):
             self.fund(actor)
         self.rollup.transact("set_verifier", self.verifier)
-        self.exodus, self.promise_court = set_courts(self.evm, self.rollup, times)
+        self.exodus, self.promise_court, self.claim_market = set_courts(self.evm, self.rollup, times)
         self.rollup.transact("open", sender=self.admin)
         if seated:
             self.rollup.transact("take_seat", BOND, sender=self.operator)

@@ -107,6 +107,9 @@ class FakeL1:
     async def logs(self, address: bytes, first: int, last: int) -> list[L1Log]:
         return [log for mined in self.blocks[first : last + 1] for log in mined.logs]
 
+    async def block_logs(self, address: bytes, block_hash: bytes) -> list[L1Log]:
+        return [log for mined in self.blocks if mined.block.hash == block_hash for log in mined.logs]
+
     async def transaction(self, tx_hash: bytes) -> L1Transaction | None:
         for mined in self.blocks:
             for transaction in mined.transactions:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from node.stf import encoding
 from node.stf.params import PRICE_MAX
-from node.stf.state import AccountRow, account_key, encode_account, encode_order, order_key
+from node.stf.state import (
+    GLOBAL_KEY,
+    AccountRow,
+    account_key,
+    encode_account,
+    encode_globals,
+    encode_order,
+    order_key,
+    withdrawal_key,
+)
 from node.stf.types import Action, Key, Order
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
@@ -125,5 +134,17 @@ def crowd(world: DifferentialWorld) -> None:
             near = account ^ 1 << bit
             if near > TRADERS:
                 changes[account_key(near)] = stranger
+    world.trie.apply(changes)
+    world.store.apply(changes)
+
+
+def owe(world: DifferentialWorld, paid: list[int], gone: list[int]) -> None:
+    """Withdrawals ``paid`` among 10**7 others, and ``gone`` ones whose leaves were deleted before: a neighbour parts from
+    each at every one of the 24 bits that dense ids differ in. Straight into the state; ids below 2**24 were all given."""
+    near = {number ^ 1 << bit for number in (*paid, *gone) for bit in range(DENSE_BITS)} - {0, *gone}
+    value = (0xBEEF << 64 | 10).to_bytes(32, "big")
+    world.engine.globals.next_withdrawal = 1 << DENSE_BITS
+    changes: dict[bytes, bytes | None] = {withdrawal_key(number): value for number in (*near, *paid)}
+    changes[GLOBAL_KEY] = encode_globals(world.engine.globals)
     world.trie.apply(changes)
     world.store.apply(changes)

@@ -22,8 +22,10 @@ from tests.stf.world import address as address_number
 class RollupWorld(World):
     """The rules' test world on a deployed Rollup: its messages are L1 transactions, and what it cuts can be posted."""
 
+    base_params = PARAMS
+
     def __init__(
-        self, *, params: RollupParams = PARAMS, times: CourtTimes | None = None, token: str = "TestUSD",
+        self, *, params: RollupParams | None = None, times: CourtTimes | None = None, token: str = "TestUSD",
         evm: Evm | None = None,
     ) -> None:
         self.evm = evm or Evm()
@@ -31,12 +33,13 @@ class RollupWorld(World):
         genesis = genesis_leaves()
         root = MemoryTrie(genesis).root()
         words = [int.from_bytes(value[i : i + 32], "big") for value in genesis.values() for i in range(0, 192, 32)]
-        self.params = replace(params, genesis_root=root, genesis_globals=tuple(words))
+        self.params = replace(params or self.base_params, genesis_root=root, genesis_globals=tuple(words))
         self.token = self.evm.deploy(token)
         self.rollup = self.evm.deploy("Rollup", self.token, self.admin, self.params)
         self.verifier = deploy_verifier(self.evm, self.rollup)
         self.rollup.transact("set_verifier", self.verifier)
-        self.exodus, self.promise_court = set_courts(self.evm, self.rollup, times or CourtTimes())
+        times = times or CourtTimes()
+        self.exodus, self.promise_court, self.claim_market = set_courts(self.evm, self.rollup, times)
         self.domain = encoding.domain_separator(self.params.l2_chain_id, int(self.rollup.address, 16))
         super().__init__(start=self.evm.timestamp, strict=True)
         self.headers: list[BatchHeader] = [genesis_header(root, self.params.genesis_globals)]

@@ -12,9 +12,11 @@ from eth_hash.auto import keccak
 from node.stf import encoding, margin
 from node.stf.engine import Engine
 from node.stf.params import CHUNK_BYTES_MAX, CHUNK_TXS_MAX, OPEN_ORDERS_MAX, POSITIONS_MAX, PRICES_MAX
-from node.stf.types import ADMIN, IOC, POST_ONLY, Status
+from node.stf.state import GLOBAL_KEY
+from node.stf.types import ADMIN, IOC, PAID_NOTICE, POST_ONLY, Status
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
+from tests.stf import messages
 from tests.stf.world import buy, cancel, cancel_all, configure_market, private_key, sell, sign
 
 RICH = 10**11
@@ -400,6 +402,30 @@ def parameters_have_bounds(world: DifferentialWorld) -> None:
     world.cut()
 
 
+def paid_withdrawals_are_forgotten(world: DifferentialWorld) -> None:
+    """Present, twice in one notice, gone before, never given, made in the same chunk: all in both languages."""
+    for amount in range(1, 21):
+        assert world.withdraw(1, amount).status == Status.OK
+    world.cut()
+    assert world.notify_paid(3).status == Status.OK
+    world.cut()
+    assert world.notify_paid(*range(1, 9)).status == Status.OK  # the most ids; 3 is gone
+    assert world.notify_paid(3, 3, 20, 20).status == Status.OK
+    world.cut()
+    assert world.notify_paid(0, 21, 2**64 - 1).status == Status.OK  # never given: no leaf is looked at
+    world.cut()
+    assert world.results[-1].changes.keys() == {GLOBAL_KEY}
+    assert world.withdraw(2, 5).status == Status.OK
+    assert world.notify_paid(21, 9).status == Status.OK
+    assert world.notify_paid(21).status == Status.OK
+    world.cut()
+    for broken in (b"", bytes(7), bytes(65), messages.paid(*range(10, 19)), messages.paid(10, 11)[:-1]):
+        assert world.deliver(PAID_NOTICE, broken).status == Status.BAD_MESSAGE
+    world.cut()
+    left = [int.from_bytes(key[1:9], "big") for key in world.trie.keys(b"W")]
+    assert left == list(range(10, 20)) and world.engine.globals.withdrawn == sum(range(1, 21)) + 5
+
+
 SCENARIOS: list[Callable[[DifferentialWorld], None]] = [
     pending_order_goes_on,
     pending_order_is_cancelled,
@@ -423,4 +449,5 @@ SCENARIOS: list[Callable[[DifferentialWorld], None]] = [
     keys_trade_but_do_not_withdraw,
     structure_makes_a_chunk_invalid,
     messages_of_any_kind,
+    paid_withdrawals_are_forgotten,
 ]

@@ -25,6 +25,7 @@ from node.stf.types import (
     FORCED,
     GTC,
     IOC,
+    PAID_NOTICE,
     POST_ONLY,
     ROLLBACK_NOTICE,
     Action,
@@ -456,12 +457,20 @@ class Soup:
             return self.rnd.choice((ANCHOR_NOTICE, ANCHOR_NOTICE, ANCHOR_NOTICE, ROLLBACK_NOTICE)), self.notice()
         if kind < 14:
             return ADMIN, self.administer()
+        if kind == 14:
+            return PAID_NOTICE, self.paid()
         return self.rnd.randrange(256), self.rnd.randbytes(self.rnd.choice((0, 1, 32, 300, 1_024)))
 
     def notice(self) -> bytes:
         if self.rnd.random() < 0.05:
             return self.rnd.randbytes(self.rnd.choice((0, 15, 16, 17)))
         return messages.notice(1, max(0, self.world.time - self.rnd.choice((0, 0, 0, 1_000, 60_000, 150_000))))
+
+    def paid(self) -> bytes:
+        """Ids as L1 tells them, and as it never would: of the future, twice, too many, cut off."""
+        ids = [self.rnd.randrange(self.world.engine.globals.next_withdrawal + 2) for _ in range(self.rnd.randrange(10))]
+        payload = messages.paid(*ids)
+        return payload if self.rnd.random() < 0.9 else payload[:-1]
 
     def deposit(self) -> bytes:
         account = self.rnd.choice((0, self.account(), 2**32 - 1, messages.INSURANCE_ACCOUNTS + self.market()))

@@ -19,12 +19,13 @@ from node.stf.params import (
     CHUNK_BYTES_MAX,
     CHUNK_PROOF_MAX,
     CHUNK_WORK_MAX,
+    PAID_MAX,
     PROOF_BASE,
     PROOF_DENSE,
     PROOF_VISIT,
     PROOF_WORD,
 )
-from node.stf.types import FOK, Action
+from node.stf.types import FOK, PAID_NOTICE, Action, Status
 from tests.conftest import PROFILE
 from tests.contracts.test_witness import (
     CALLDATA_GAS,
@@ -36,6 +37,7 @@ from tests.contracts.test_witness import (
 )
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.gas import (
+    DENSE_BITS,
     HALVES,
     MARKETS,
     PRICE,
@@ -43,12 +45,14 @@ from tests.differential.gas import (
     deepen,
     heavy,
     ladder,
+    owe,
     publication,
     risky,
     sign_list,
     withdrawal,
 )
 from tests.differential.harness import DECODE_MAX, RULES_BASE, Court, Verdict
+from tests.stf import messages
 from tests.stf.orders import cancel_at, options, trigger
 from tests.stf.world import buy, cancel, cancel_all, configure_market, message
 
@@ -153,6 +157,30 @@ def test_messages_cost_no_more_than_their_work(world: DifferentialWorld) -> None
         for _ in range(count):
             world.inbox.append(message(1, bytes(4) + b"\x01" * 20 + (10**6).to_bytes(8, "big"), world.time // 1000))
         print(shown(f"{count} deposits", world.judge(encoding.INBOX_TX * count)))
+
+
+def test_notices_of_paid_withdrawals_cost_no_more_than_their_work(world: DifferentialWorld) -> None:
+    """Eight ids spread over 10**7: leaves that are there, leaves that are gone, and as many messages as fit a chunk."""
+    many = 13 * PAID_MAX  # more than fit a chunk
+    spread = [0x9E3779B1 * (number + 1) % (1 << DENSE_BITS) for number in range(2 * (many + PAID_MAX))]
+    assert len(set(spread)) == len(spread)
+    there, gone = spread[::2], spread[1::2]
+    owe(world, there, gone)
+    rows = {"8 paid, there": there[:PAID_MAX], "8 paid, gone": gone[:PAID_MAX],
+            "full of notices, there": there[PAID_MAX:], "full of notices, gone": gone[PAID_MAX:]}
+    for name, ids in rows.items():
+        for at in range(0, len(ids), PAID_MAX):
+            world.inbox.append(message(PAID_NOTICE, messages.paid(*ids[at : at + PAID_MAX]), world.time // 1000))
+        count = len(ids) // PAID_MAX
+        while (verdict := world.judge(encoding.INBOX_TX * count)).invalid:
+            count -= 1
+        print(shown(f"{name}: {count}", verdict))
+        assert count == 1 or count * PAID_MAX < len(ids), "the chunk is full"
+        assert {receipt.status for receipt in verdict.outcome.receipts} == {Status.OK}
+        assert verdict.calldata_bytes <= verdict.outcome.proof + ARGUMENTS_BYTES and verdict.gas <= FOUND_MAX
+        for _ in range(0, len(ids), PAID_MAX):
+            world.run(encoding.INBOX_TX)
+        world.cut()
 
 
 def test_the_worst_chunk_of_all_fits_a_transaction() -> None:

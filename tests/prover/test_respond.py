@@ -244,6 +244,23 @@ async def test_a_confirmed_proof_that_a_reorganisation_took_is_sent_anew(
     assert scene.sender.sent == [scene.name, f"{scene.name}#2"]
 
 
+async def test_a_proof_that_reorganisations_take_again_and_again_is_sent_as_often(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """L1 forgetting is no failure of the proof's: a villain who can reorganise must not exhaust the watchtower."""
+    scene = Scene()
+    names = [scene.name, *(f"{scene.name}#{number}" for number in range(2, 3 * NAMES_MAX))]
+
+    async def forgotten() -> L1Receipt:
+        raise Temporary("L1 node does not know the transaction, which was confirmed; it may be behind")
+
+    scene.sender.sent += names
+    scene.sender.outcomes = {name: forgotten for name in names}
+    answer = await scene.respond()
+    assert answer.outcome == "proven"
+    assert scene.sender.sent == [*names, f"{scene.name}#{3 * NAMES_MAX}"]
+
+
 async def test_a_proof_that_a_reorganisation_took_before_it_was_followed_is_sent_anew(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

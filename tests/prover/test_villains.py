@@ -176,7 +176,7 @@ async def test_a_chunk_that_takes_more_messages_than_it_has_room_for(world: Cour
 
 
 @pytest.mark.parametrize("kind", ["credit-from-nothing", "skipped-margin-check", "broken-priority", "hidden-order",
-                                  "forged-signature", "stranger-oracle", "lying-header-cursor"])
+                                  "forged-signature", "stranger-oracle", "price-zero", "lying-header-cursor"])
 def test_a_batch_without_an_opportunity_is_left_alone(kind: str) -> None:
     """Nobody to rob, no book to bend, no message left to claim: the villain waits for a later batch."""
     world = CourtWorld()

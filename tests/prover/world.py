@@ -63,6 +63,10 @@ class EvmL1:
     async def logs(self, address: bytes, first: int, last: int) -> list[L1Log]:
         return [log for mined in self.blocks[first : last + 1] for log in mined.logs if log.address == address]
 
+    async def block_logs(self, address: bytes, block_hash: bytes) -> list[L1Log]:
+        found = [mined for mined in self.blocks if mined.block.hash == block_hash]
+        return [log for mined in found for log in mined.logs if log.address == address]
+
     async def transaction(self, tx_hash: bytes) -> L1Transaction | None:
         return next((m.transaction for m in self.blocks if m.transaction.hash == tx_hash), None)
 

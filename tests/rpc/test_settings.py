@@ -23,7 +23,7 @@ from node.metrics import Metrics
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ROLLUP = "0x" + "ab" * 20
 GOOD = Config(l1=L1Config(rollup=ROLLUP))
-ROLES: tuple[Any, ...] = ("sequencer", "verifier", "watchtower")
+ROLES: tuple[Any, ...] = ("sequencer", "verifier", "watchtower", "liquidity")
 
 
 @pytest.mark.parametrize("name", ["devnet", "local", "sepolia"])

@@ -72,3 +72,8 @@ def donation(market: int, amount: int, owner: int = 0xD0) -> bytes:
 def notice(batch: int, time: int) -> bytes:
     """Payload of an anchor or rollback notice: L2 time up to ``time`` is anchored."""
     return batch.to_bytes(8, "big") + time.to_bytes(8, "big")
+
+
+def paid(*ids: int) -> bytes:
+    """Payload of a notice that withdrawals are paid."""
+    return b"".join(number.to_bytes(8, "big") for number in ids)

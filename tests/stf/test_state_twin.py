@@ -36,7 +36,7 @@ NUMBERS |= {
     "set_sqrt_tau": 61, "set_level": 62, "set_outflow": 63,
     "set_outflow_limit": 65, "set_account_flags": 67, "set_cancel_at": 68, "set_buffer": 69,
     "add_side_lots": 71, "add_loss": 72, "set_reduced": 73, "set_twap": 75, "get_next": 77, "get_resting": 78,
-    "get_jump_price": 79, "get_expiry": 80,
+    "get_jump_price": 79, "get_expiry": 80, "remove_withdrawal": 81,
 }
 CALLS = NUMBERS | RECORDS
 READ_BACK = {  # setters after which the mock returns what the getter says
@@ -177,6 +177,7 @@ class Chunks:
         account = rng.randint(1, last)
         name = rng.choice(("add_collateral", "add_open_orders", "get_key_count",
                            "get_key", "set_key", "get_position_count", "position", "position", "create_withdrawal",
+                           "remove_withdrawal",
                            "set_account_flags", "set_cancel_at", "set_buffer"))
         if name == "position":
             self.position(account)
@@ -196,6 +197,9 @@ class Chunks:
             self.call(name, account, number(rng, 32), number(rng, 48))
         elif name == "create_withdrawal":
             self.call(name, number(rng, 160), rng.randrange(2**50))
+        elif name == "remove_withdrawal":
+            made = self.ledger.g.next_withdrawal
+            self.call(name, rng.choice((0, 1, made - 1, made, rng.randrange(made), 2**64 - 1)))
         else:
             self.call(name, account)
 

@@ -17,6 +17,7 @@ from node.stf.types import (
     CANCEL_ALL,
     DEPOSIT,
     GTC,
+    PAID_NOTICE,
     PLACE,
     ROLLBACK_NOTICE,
     Action,
@@ -212,6 +213,10 @@ class World:
         """Let L1 say that L2 time up to ``time`` (default: now) is anchored."""
         kind = ROLLBACK_NOTICE if rollback else ANCHOR_NOTICE
         return self.deliver(kind, messages.notice(1, self.time if time is None else time))
+
+    def notify_paid(self, *ids: int) -> Receipt:
+        """Let L1 say that withdrawals are paid."""
+        return self.deliver(PAID_NOTICE, messages.paid(*ids))
 
     def deposit(self, name: str, amount: int) -> int:
         """Open an account for a named key; returns its id."""

@@ -234,3 +234,14 @@ def test_prefix_end() -> None:
     assert (prefix_end(b"a"), prefix_end(b"a\xff\xff")) == (b"b", b"b")
     with pytest.raises(ValueError, match="no upper end"):
         prefix_end(b"\xff")
+
+
+def test_a_range_backwards_finds_its_only_entry(tmp_path: Path) -> None:
+    """Also where that is the range's first key, and something else lies beyond its end (plyvel alone misses it)."""
+    for kv in (open_kv(tmp_path / "db"), MemoryKV()):
+        kv.write([(b"a0", b"x"), (b"a2", b"y"), (b"b", b"z")])
+        for source in (kv, kv.snapshot()):
+            assert list(source.iterate(b"a0", b"a1", reverse=True)) == [(b"a0", b"x")]
+            assert list(source.iterate(b"a1", b"a2", reverse=True)) == []
+            assert list(source.iterate(b"a0", b"b", reverse=True)) == [(b"a2", b"y"), (b"a0", b"x")]
+        kv.close()

@@ -87,6 +87,7 @@ def _mining_methods(service: Service) -> dict[str, Callable[..., Any]]:
         "evm_mine": mine, "hardhat_mine": mine_many, "evm_setAutomine": set_automine,
         "evm_setIntervalMining": set_interval, "anvil_setBalance": set_balance, "anvil_dropTransaction": drop,
         "txpool_status": pool_status, "anvil_getAutomine": lambda: service.automine,
+        "anvil_getIntervalMining": lambda: service.interval_s or None,
     }
 
 

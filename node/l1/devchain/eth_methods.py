@@ -182,6 +182,14 @@ def _block_methods(chain: Devchain) -> dict[str, Callable[..., Any]]:
         waiting = chain.pool.by_hash.get(digest)
         return None if waiting is None else wire.tx_json(waiting)
 
+    def raw_tx(tx_hash: Any) -> str | None:
+        digest = wire.parse_data(tx_hash, "transactionHash", 32)
+        at = store.find_tx(digest)
+        if at is not None:
+            return data(store.body(at[0]).txs[at[1]])
+        waiting = chain.pool.by_hash.get(digest)
+        return None if waiting is None else data(waiting.raw)
+
     def receipt(tx_hash: Any) -> Any:
         at = store.find_tx(wire.parse_data(tx_hash, "transactionHash", 32))
         return None if at is None else wire.receipt_json(at[0], store.body(at[0]), at[1])
@@ -199,6 +207,7 @@ def _block_methods(chain: Devchain) -> dict[str, Callable[..., Any]]:
         "eth_getBlockByHash": by_hash,
         "eth_getBlockTransactionCountByNumber": tx_count,
         "eth_getTransactionByHash": tx_by_hash,
+        "eth_getRawTransactionByHash": raw_tx,
         "eth_getTransactionReceipt": receipt,
         "eth_getBlockReceipts": receipts,
         "eth_getLogs": lambda query: _logs(chain, query),

@@ -156,5 +156,6 @@ def _describe_message(intent: Intent) -> str:
         to = f"account {intent.account}" if intent.account else "a new account"
         return f"deposit {intent.amount:,} micro-USD for 0x{intent.address:040x}, to {to}"
     names = {types.ANCHOR_NOTICE: "a notice that a batch is on L1", types.ADMIN: "an administration message",
+             types.PAID_NOTICE: "a notice that withdrawals are paid",
              types.ROLLBACK_NOTICE: "a notice that a batch is gone"}
     return names.get(intent.message_kind, "a message of no known kind")

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from node.derive.blocks import BlockHeader, header_hash
 from node.derive.chain import BatchRecord, Chain, StoredTransaction
-from node.rpc.errors import ErrorKind, fail
+from node.rpc.errors import ErrorKind, RpcError, fail
 from node.rpc.fields import Count, Hash32, bytes_of, hex_of
 from node.rpc.methods import shapes
 from node.rpc.methods.duties import DutiesInfo, find_duties
@@ -299,12 +299,12 @@ class Reads:
     # --- withdrawals --------------------------------------------------------------------------------------------------
 
     def withdrawal_proof(self, id: Count) -> shapes.WithdrawalInfo:
-        """A withdrawal and, once finalized, what Rollup.withdraw needs to pay it."""
+        """A withdrawal and, once finalized, what Rollup.withdraw needs to pay it. One that is paid leaves the state."""
         node = self._node
         key = state.withdrawal_key(id)
         value = node.chain.store.get(key)
         if value is None:
-            raise fail(ErrorKind.NotFound, f"there is no withdrawal {id} in a sealed block here", param="id")
+            raise self._no_leaf(id)
         word = int.from_bytes(value, "big")
         recipient, amount = address(word >> 64), word & (1 << 64) - 1
         record = self._finalized_batch_with(id)
@@ -320,6 +320,15 @@ class Reads:
              [hex(word) for word in header.globals], header.posted_at, hex_of(header.poster)],
             hex_of(path.bits), [hex_of(sibling) for sibling in path.siblings],
         )
+
+    def _no_leaf(self, withdrawal: int) -> RpcError:
+        """Why the state has no such withdrawal: it was not made yet, or L1 said that it is paid."""
+        words = self._node.chain.store.get(state.GLOBAL_KEY)
+        if words is not None and 0 < withdrawal < state.decode_globals(words).next_withdrawal:
+            return fail(
+                ErrorKind.WithdrawalPaid, f"withdrawal {withdrawal} was paid on L1 and has left the state: nothing is "
+                "left to claim; L1's Withdrawn event shows to whom", param="id")
+        return fail(ErrorKind.NotFound, f"there is no withdrawal {withdrawal} in a sealed block here", param="id")
 
     def _finalized_batch_with(self, withdrawal: int) -> BatchRecord | None:
         """The newest finalized batch, if its state has the withdrawal."""

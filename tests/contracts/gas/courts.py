@@ -263,7 +263,7 @@ def worst_header() -> int:
     rollup = world.evm.deploy("Rollup", world.token, world.admin, PARAMS)
     verifier = deploy_verifier(world.evm, rollup)
     rollup.transact("set_verifier", verifier)
-    rollup.transact("set_courts", world.exodus, world.promise_court)
+    rollup.transact("set_courts", world.exodus, world.promise_court, world.claim_market)
     rollup.transact("open", sender=world.admin)
     for who in (world.operator, world.trader):
         world.token.transact("approve", rollup, 2**256 - 1, sender=who)
@@ -317,7 +317,7 @@ def worst_chunk(court: Court) -> int:
     world.evm, world.rollup, world.params, world.messages, world.token = evm, rollup, params, [], token
     world.operator, world.headers = operator, World(seated=False).headers
     rollup.transact("set_verifier", verifier)
-    rollup.transact("set_courts", token, token)
+    rollup.transact("set_courts", token, token, token)
     for number in range(g.cursor):
         world.do(admin, "enqueue_admin", 1, bytes([number % 255 + 1]))
     rollup.transact("open", sender=admin)

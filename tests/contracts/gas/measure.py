@@ -10,7 +10,9 @@ from tests.differential.harness import Court
 def measure(court: Court) -> list[Row]:
     """Every row; some 15 seconds."""
     rows = [
-        *rollup.deposits(), *rollup.withdrawals(), *rollup.batches(), *rollup.seat(), *rollup.governance(),
-        *courts.fraud(court), *courts.exodus(court), *courts.promises(), *rollup.token(),
+        *rollup.deposits(), *rollup.withdrawals(), *rollup.notices(), *rollup.batches(), *rollup.seat(),
+        *rollup.governance(),
+        *courts.fraud(court), *courts.exodus(court), *courts.promises(), *rollup.market(),
+        *rollup.token(),
     ]
     return sorted(rows, key=lambda row: CONTRACTS.index(row.contract))

@@ -9,11 +9,14 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from node.l1.bindings import PostBatch, encode_post_batch
+from node.l1.claims import NOBODY
 from node.stf import witness
 from node.stf.commitments import BatchHeader
 from node.stf.layout import withdrawal_key
 from tests.contracts.gas.table import Row
+from tests.contracts.test_claim_market import Sales
 from tests.contracts.test_rollup_tokens import _permit
+from tests.contracts.tiny_trie import proof_of, root_of
 from tests.contracts.world import BOND, PARAMS, USD, World
 from tests.evm import Actor, Receipt
 
@@ -58,7 +61,7 @@ def governance() -> list[Row]:
     rows = [Row("Rollup", "enqueue_admin", short, long, f"1,023 bytes; {FOURTH}")]
     setup = {
         "set_verifier": (world.evm.default, (world.verifier,)),
-        "set_courts": (world.evm.default, (world.exodus, world.promise_court)),
+        "set_courts": (world.evm.default, (world.exodus, world.promise_court, world.claim_market)),
         "open": (admin, ()),
     }
     for name, (by, arguments) in setup.items():
@@ -207,6 +210,39 @@ def withdrawals() -> list[Row]:
     return [
         Row("Rollup", "withdraw", *costs, "128 siblings; a sold claim, its owner's balance zero, nothing final before"),
         Row("Rollup", "transfer_claim", again, moved, "the claim's first transfer"),
+    ]
+
+
+def notices() -> list[Row]:
+    """Three paid withdrawals of one word, and eight of eight words."""
+    costs = []
+    for ids in ((0, 1, 2), tuple(range(0, 8 * 2**56, 2**56))):
+        world = World()
+        world.deposit()
+        leaves = {withdrawal_key(i): (int(world.trader.address, 16) << 64 | USD).to_bytes(32, "big") for i in ids}
+        header = world.post(roots=(root_of(leaves),))
+        world.evm.warp(PARAMS.challenge_window_s)
+        for i in ids:
+            world.do(world.trader, "withdraw", header, i, world.trader, USD, *proof_of(leaves, withdrawal_key(i)))
+        align(world)
+        if len(ids) < 8:
+            world.do(world.trader, "force", b"x")
+        costs.append(gas(world.do(world.stranger, "notify_paid", list(ids))))
+    return [Row("Rollup", "notify_paid", *costs, f"eight ids far apart; {FOURTH}")]
+
+
+def market() -> list[Row]:
+    """A seller with money, and one without."""
+    costs = []
+    for first in (False, True):
+        world = Sales()
+        if first:
+            world.token.transact("transfer", world.other, world.held(world.trader), sender=world.trader)
+        costs.append(gas(world.buy(world.offer(buyer=bytes.fromhex(world.buyer.address[2:]) if first else NOBODY))))
+    cancelled = gas(world.claim_market.transact("cancel", world.offer(price=1).as_tuple(), sender=world.trader))
+    return [
+        Row("ClaimMarket", "buy", *costs, "the seller's balance was zero; a named buyer"),
+        Row("ClaimMarket", "cancel", cancelled, cancelled, "costs always the same"),
     ]
 
 

@@ -132,7 +132,8 @@ class Chain(RollupWorld):
         people = [self.operator, self.prover, self.admin, *map(trader, TRADERS)]
         for person in people:
             self.token.transact("mint", person, RICH)
-            self.token.transact("approve", self.rollup, 2**256 - 1, sender=person)
+            for spender in (self.rollup, self.claim_market):
+                self.token.transact("approve", spender, 2**256 - 1, sender=person)
         self.people: list[Actor] = people
         self.layout = slots(variants.get("Rollup") or compiled("Rollup"))
         self.balances = slots(compiled("mocks/RestlessToken.vy"))["balanceOf"]

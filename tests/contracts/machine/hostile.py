@@ -12,7 +12,7 @@ from hypothesis.stateful import rule
 
 from tests.contracts.machine.base import SILENT, Step, low, picks, whos
 from tests.contracts.machine.chain import BOND, USD, Claim
-from tests.contracts.machine.ending import Ending
+from tests.contracts.machine.market import Selling
 from tests.evm import Contract, Halt, Revert, _type, selector
 
 REFUSED, REASONED, DONE = 1, 2, 3
@@ -20,7 +20,7 @@ CALLDATA_MAX = 4_096
 Maker = Callable[[], Step]
 
 
-class Hostile(Ending):
+class Hostile(Selling):
     def outer_steps(self, by: Any, pick: int) -> list[Maker]:
         """Calls that move tokens."""
         claims = self.all_claims()
@@ -36,6 +36,8 @@ class Hostile(Ending):
         ]
         if claims:
             makers.append(lambda: self.a_withdrawal(by, *claims[pick % len(claims)]))
+        if self.offers:
+            makers.append(lambda: self.a_sale(by, *self.offers[pick % len(self.offers)]))
         if self.slashes:
             victims = [(n, v) for n, slash in enumerate(self.slashes) for v in slash.parts if slash.parts[v]]
             if victims:
@@ -64,6 +66,7 @@ class Hostile(Ending):
             lambda: self.a_finalization(by, self.head_number),
             lambda: self.a_transfer(by, claim, by),
             lambda: self.an_admin_call("propose_admin", by, 9, b"inner"),
+            lambda: self.a_notice(by, sorted(self.paid - self.told)[:3]),
         ]
         if self.head_number > 1:
             makers += [lambda: self.a_fraud_proof(by, 1 + pick % self.head_number)] * 2
@@ -98,17 +101,18 @@ class Hostile(Ending):
         self.take(outer)
         heard = self.token.call("heard")
         assert heard != 0, f"{self.named(outer)} moved nothing"
-        after = inner() if heard == DONE or sent.reason else sent
-        expected = self.inside(outer, sent if sent.reason else after)
+        after = inner()
+        judged = after if after.data == sent.data else sent
+        expected = self.inside(outer, judged)
         assert heard == expected, f"{self.named(sent)} inside {self.named(outer)}: {heard}, expected {expected}"
         if heard == DONE:
             self.c.counts.done[self.named(sent)] += 1
-            after.effect(None)  # type: ignore[arg-type]
+            judged.effect(None)  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------------------------------------------------ chaos
 
     def everything(self) -> list[tuple[Contract, str]]:
-        contracts = (self.rollup, self.c.exodus, self.c.promise_court, self.c.verifier)
+        contracts = (self.rollup, self.c.exodus, self.c.promise_court, self.c.verifier, self.c.claim_market)
         return [(c, name) for c in contracts for name, entries in sorted(c._functions.items())
                 if entries[0]["stateMutability"] == "nonpayable"]
 

@@ -54,9 +54,17 @@ class Money(Hostile):
         self.force(2, b"garbage")
         self.authorize_signer(0, 6)
         self.transfer_claim(4, 3, 0, True)
+        self.sell_claim(1, 0, 9, "")
+        self.buy_again(2, 0)
+        self.cancel_offer(0, 0, False, False)
+        self.cancel_offer(0, 0, True, True)
+        self.move_claim(1)
+        self.notify_paid(1, [0])
         self.post()
         self.release_bond(2, 1, True)
         self.withdraw(5, 0, "")
+        if self.paid - self.told:
+            self.notify_all_paid(5, 8)
         self.claim_reward(0, True)
 
     def live_and_end(self, lost: int) -> None:

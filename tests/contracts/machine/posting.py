@@ -122,12 +122,12 @@ class Posting(Seat):
             ("fine_promise", (len(self.tenures),), "NOT_PROMISE_COURT"),
             ("pay_victim", (by, 1), "NOT_PROMISE_COURT"),
             ("set_verifier", (self.token,), "NOT_DEPLOYER"),
-            ("set_courts", (self.token, self.token), "NOT_DEPLOYER"),
+            ("set_courts", (self.token,) * 3, "NOT_DEPLOYER"),
             ("open", (), "OPEN" if low(by) == low(self.admin) else "NOT_ADMIN"),
             ("enqueue_admin", (1, b"x"), "OPEN" if low(by) == low(self.admin) else "NOT_ADMIN"),
         ]
         for function, arguments, reason in calls:
             self.take(self.step(self.rollup, function, *arguments, by=by, reason=reason))
-        for once, arguments in (("set_verifier", (self.token,)), ("set_courts", (self.token, self.token))):
+        for once, arguments in (("set_verifier", (self.token,)), ("set_courts", (self.token,) * 3)):
             reason = "VERIFIER_SET" if once == "set_verifier" else "COURTS_SET"
             self.take(self.step(self.rollup, once, *arguments, by=self.evm.default, reason=reason))

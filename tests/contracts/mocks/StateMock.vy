@@ -21,18 +21,6 @@ struct Call:
     record: Bytes[RECORD]
 
 
-@pure
-@internal
-def _int(bits: uint256) -> int256:
-    return convert(convert(bits, bytes32), int256)
-
-
-@pure
-@internal
-def _bits(number: int256) -> uint256:
-    return convert(convert(number, bytes32), uint256)
-
-
 @external
 def run(keys: DynArray[uint256, 255], calls: DynArray[Call, 100], data: Bytes[60000]) -> (DynArray[Bytes[RECORD], 100], DynArray[bytes32, 255], uint256[4]):
     """
@@ -88,11 +76,10 @@ def _globals(call: Call) -> (uint256, uint256):
     elif call.name == 5:
         state.set_position_number(a)
         result = state.get_position_number()
-    elif call.name == 6:
+    else:
+        assert call.name == 6
         state.set_cursor(a)
         result = state.get_cursor()
-    else:
-        raise
     return result, 0
 
 
@@ -111,7 +98,7 @@ def _numbers(call: Call) -> (uint256, uint256):
         state.set_last_anchor(a)
         result = state.get_last_anchor()
     elif call.name == 9:
-        state.add_fees(self._int(a))
+        state.add_fees(convert(convert(a, bytes32), int256))
         result = state.get_fees()
     elif call.name == 10:
         state.add_deposits(a)
@@ -120,10 +107,10 @@ def _numbers(call: Call) -> (uint256, uint256):
     elif call.name == 12:
         result = state.open_account(a)
     elif call.name == 14:
-        state.add_collateral(a, self._int(b))
-        result = self._bits(state.get_collateral(a))
+        state.add_collateral(a, convert(convert(b, bytes32), int256))
+        result = convert(convert(state.get_collateral(a), bytes32), uint256)
     elif call.name == 16:
-        state.add_open_orders(a, self._int(b))
+        state.add_open_orders(a, convert(convert(b, bytes32), int256))
         result = state.get_open_orders(a)
     elif call.name == 17:
         result = state.get_key_count(a)
@@ -140,18 +127,17 @@ def _numbers(call: Call) -> (uint256, uint256):
     elif call.name == 23:
         result = state.take_seq(a)
     elif call.name == 24:
-        state.add_open_interest(a, self._int(b))
+        state.add_open_interest(a, convert(convert(b, bytes32), int256))
         result = state.get_open_interest(a)
     elif call.name == 25:
-        state.add_insurance(a, self._int(b))
+        state.add_insurance(a, convert(convert(b, bytes32), int256))
     elif call.name == 26:
         result = state.get_publisher_count(a)
     elif call.name == 27:
         result, second = state.get_best(a, b)
-    elif call.name == 28:
-        result = state.create_withdrawal(a, b)
     else:
-        raise
+        assert call.name == 28
+        result = state.create_withdrawal(a, b)
     return result, second
 
 
@@ -185,9 +171,9 @@ def _engine(call: Call) -> (uint256, uint256):
         state.set_buffer(a, b, c)
         result, second = state.get_buffer(a)
     elif call.name == 71:
-        state.add_side_lots(a, self._int(b), self._int(c))
+        state.add_side_lots(a, convert(convert(b, bytes32), int256), convert(convert(c, bytes32), int256))
     elif call.name == 72:
-        state.add_loss(a, b, self._int(c), self._int(call.args[3]))
+        state.add_loss(a, b, convert(convert(c, bytes32), int256), convert(convert(call.args[3], bytes32), int256))
     elif call.name == 73:
         state.set_reduced(a, b, c)
         result, second = state.get_reduced(a)
@@ -203,7 +189,8 @@ def _engine(call: Call) -> (uint256, uint256):
     elif call.name == 80:
         result = state.get_expiry(a)
     else:
-        raise
+        assert call.name == 81
+        state.remove_withdrawal(a)
     return result, second
 
 
@@ -252,8 +239,7 @@ def _records(call: Call) -> Bytes[RECORD]:
         state.set_price_state(a, abi_decode(call.record, types.PriceState))
     elif call.name == 49:
         return abi_encode(state.get_chain())
-    elif call.name == 50:
-        state.set_chain(abi_decode(call.record, types.Chain))
     else:
-        raise
+        assert call.name == 50
+        state.set_chain(abi_decode(call.record, types.Chain))
     return b""
