@@ -105,7 +105,7 @@ def falls(mutant: Mutant) -> None:
     try:
         run_state_machine_as_test(Broken, settings=settings(
             max_examples=HISTORIES, stateful_step_count=STEPS, phases=[Phase.generate], database=None, derandomize=True,
-            report_multiple_bugs=False, print_blob=False, suppress_health_check=list(HealthCheck)))
+            deadline=None, report_multiple_bugs=False, print_blob=False, suppress_health_check=list(HealthCheck)))
     except AssertionError as found:
         print(f"\n  {mutant.name}: {(str(found) or repr(found)).splitlines()[0]}")
         return
