@@ -80,9 +80,9 @@ class Selling(Ending):
         data = claims.encode_buy(offer, signature)
         return Step(self.c.claim_market, data, by, reason, effect, MARKET_LOCK, moves=True)
 
-    @rule(who=whos, pick=picks, price=st.integers(1, 40), bent=st.sampled_from(("",) * 12 + BENT))
-    def sell_claim(self, who: int, pick: int, price: int, bent: str) -> None:
-        """Whoever owns a claim, of a batch that is right or not, sells it to somebody."""
+    @rule(who=whos, pick=picks, price=st.integers(1, 40), bent=st.sampled_from(("",) * 8 + BENT), later=st.integers(0, 3))
+    def sell_claim(self, who: int, pick: int, price: int, bent: str, later: int) -> None:
+        """Whoever owns a claim, of a batch that is right or not, sells it to somebody, or signs and waits (``later`` 0)."""
         owned = [(number, claim, person) for number, claim in self.all_claims() if number for person in self.people
                  if low(person) == self.owner_of(claim)]
         if not owned:
@@ -92,7 +92,7 @@ class Selling(Ending):
         offer, signature = self.signed_offer(number, claim, seller, min(price, claim.amount), bent)
         signer = next(p for p in self.people if p is not seller) if bent == "forged" else seller
         before = self.c.held(seller)
-        if self.take(self.a_sale(buyer, offer, signature, signer)):
+        if later and self.take(self.a_sale(buyer, offer, signature, signer)):
             assert self.c.held(seller) - before == offer.price
         self.offers.append((offer, signature, signer))
         del self.offers[:-8]

@@ -141,13 +141,14 @@ class Seat(Users):
         return self.step(self.rollup, "release_bond", by=by, reason=reason, effect=effect,
                          enters=ROLLUP_LOCK, moves=True)
 
-    @rule(who=whos, pick=picks, patient=st.booleans())
-    def release_bond(self, who: int, pick: int, patient: bool) -> None:
+    @rule(who=whos, pick=picks, patient=st.sampled_from(("", "waits", "finalizes")))
+    def release_bond(self, who: int, pick: int, patient: str) -> None:
         """Somebody who has a bond, or anybody."""
         bonded = [p for p in self.people if self.bond(p).amount and self.bond(p).left_at]
         by = (bonded or self.people)[pick % len(bonded or self.people)] if pick % 3 else self.people[who]
         if patient:
             self.pass_time(SHORT.bond_delay_s)
+        if patient == "finalizes":
             self.take(self.a_finalization(self.people[who], self.head_number))
         self.take(self.a_release(by))
 
