@@ -16,7 +16,8 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR,
+                  "critical": logging.CRITICAL}
 _SECRET_NAMES: Final = frozenset((
     "key", "secret", "password", "passphrase", "mnemonic", "seed", "token", "authorization", "jwt", "keystore_json",
 ))

@@ -17,10 +17,10 @@ import trio
 
 from node.config import Config, L1Config
 from node.derive.chain import Chain
+from node.derive.finality import final_block
 from node.derive.keeping import PROVABLE, STATES, Entry, Keeping
 from node.derive.kept import PromiseBook
 from node.derive.pipeline import OnDispute, Pipeline
-from node.derive.records import BatchRecord
 from node.derive.replay import Dispute
 from node.errors import Temporary
 from node.l1 import bindings
@@ -42,6 +42,7 @@ log = structlog.get_logger("verifier")
 
 BACKOFF_MAX_S: Final = 30.0
 LOUD_AFTER: Final = 3  # failures in a row
+PROMISE_FACTS_S: Final = 1.0  # how old what L1 says of seats and bonds may be
 
 Ready = Callable[["Verifier"], Awaitable[None]]
 Extend = Callable[[Registry], None]
@@ -59,6 +60,7 @@ class Host:
     connect: Callable[[L1Config], L1Client] = connect
     open_store: Callable[[Path], KV] = open_kv
     open_journal: Callable[[Path], Journal] = FileJournal
+    listens: bool = True  # whether it has ports to serve RPC on
 
 
 MACHINE: Final = Host()
@@ -146,7 +148,7 @@ def _assemble(
     metrics = Metrics(role, CLIENT_VERSION)
     hub = Hub(metrics)
     keeping = Keeping(
-        chain, PromiseBook(client, contract.address, contract.promise_court, chain),
+        chain, PromiseBook(client, contract.address, contract.promise_court, chain, memory_s=PROMISE_FACTS_S),
         finalized=lambda: node.heads.finalized, changed=partial(_tell, hub, metrics))
     verifier = Verifier(config, client, contract, chain, pipeline, node, metrics, hub, keeping)
     node.extra = lambda: status_extra(verifier)
@@ -159,7 +161,7 @@ async def _run(
 ) -> None:
     config = verifier.config
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(_serve, verifier, extend)
+        bound = await nursery.start(_serve, verifier, extend) if verifier.host.listens else Bound("", 0)
         nursery.start_soon(derive, verifier)
         nursery.start_soon(watch_promises, verifier)
         if config.metrics.enabled:
@@ -243,7 +245,8 @@ async def refresh_from_l1(verifier: Verifier) -> None:
     """Move the heads that L1 decides."""
     head = await verifier.client.head("latest")
     block = await verifier.client.block(max(0, head.number - verifier.config.l1.confirmations))
-    refresh(verifier, 0 if block is None else block.timestamp)
+    if block is not None:  # L1 may be reorganising
+        refresh(verifier, block.timestamp)
     verifier.metrics.set_ref("l1", "latest", head.number, head.timestamp, head.timestamp)
 
 
@@ -252,29 +255,13 @@ def refresh(verifier: Verifier, l1_time: int) -> None:
     node, chain = verifier.node, verifier.chain
     node.engine = verifier.pipeline.engine
     node.heads.safe = chain.head.number
-    final = _last_final(chain, l1_time - verifier.contract.challenge_window_s)
-    if final is not None:
-        node.heads.finalized = max(min(node.heads.finalized, chain.head.number), final.last_block)
+    node.heads.finalized = final_block(chain, l1_time - verifier.contract.challenge_window_s)
     metrics = verifier.metrics
     for kind, block in (("safe", node.heads.safe), ("finalized", node.heads.finalized)):
         header = chain.header(block)
         if header is not None:
             metrics.set_ref("l2", kind, block, header.time // 1000, max(l1_time, header.time // 1000))
     metrics.last_valid_batch.set(verifier.pipeline.progress.agreed)
-
-
-def _last_final(chain: Chain, before: int) -> BatchRecord | None:
-    """The newest batch that was posted before an L1 time. It rises with the number, and a window holds many batches."""
-    last = chain.last_batch()
-    low, high = 0, 0 if last is None else last.number
-    while low < high:
-        middle = (low + high + 1) // 2
-        record = chain.batch(middle)
-        if record is not None and record.header is not None and record.header.posted_at < before:
-            low = middle
-        else:
-            high = middle - 1
-    return chain.batch(low) if low else None
 
 
 def status_extra(verifier: Verifier) -> dict[str, Any]:
@@ -304,6 +291,8 @@ async def _with_patience(ask: Callable[[], Awaitable[Contract]]) -> Contract:
     for attempt in range(8):
         try:
             return await ask()
+        except bindings.BadEncoding:
+            raise  # another contract, or none: waiting makes no Rollup
         except Temporary as error:
             log.warning("l1_unusable", reason=str(error), attempt=attempt + 1, of=8)
             last = error

@@ -22,9 +22,9 @@ from node.derive.chain import Chain
 from node.derive.pipeline import Pipeline
 from node.derive.replay import Dispute
 from node.errors import Temporary
-from node.l1.bindings import BadEncoding
+from node.l1.bindings import BadEncoding, NoAnswer
 from node.l1.sender import TxSender
-from node.l1.shipped import COURT, differences
+from node.l1.shipped import COURT, NO_CONTRACT, differences
 from node.service import Contract, Verifier, domain_of, read_contract
 from node.storage.kv import MemoryKV
 from prover import drill_request
@@ -35,7 +35,8 @@ from prover.respond import Answer, Court, Responder, build
 
 log = structlog.get_logger("drill")
 
-BLOCKS_MAX: Final = 100_000  # how far back a sandbox may begin
+BLOCKS_MAX: Final = 300_000  # how far back a sandbox may begin
+AHEAD_MAX: Final = 100  # blocks that another node may be ahead of ours
 TRIES_MAX: Final = 20  # looks at L1 before a request is refused
 PASSED: Final = "passed"
 REMEDY: Final = "the watch goes on; `anchorline drill` asks for drills, on this machine, as this user"
@@ -72,6 +73,7 @@ class Drills:
         self._config = verifier.config.watchtower
         self._pause_s = verifier.config.l1.poll_ms / 1_000
         self._refused = ""
+        self._done = ""
         self.sender: TxSender | None = None
         self.newest: Drill | None = None
 
@@ -97,8 +99,9 @@ class Drills:
                 drill_request.remove_request(folder)
             else:
                 self._refused = ""
-                if request is not None:
+                if request is not None and request.id != self._done:
                     await self._obey(folder, request)
+                    self._done = request.id  # even if it cannot be removed: nobody drills for ever
                     drill_request.remove_request(folder)
             await trio.sleep(self._pause_s)
 
@@ -136,13 +139,16 @@ class Drills:
     # --- is this a drill that may cost us gas? ------------------------------------------------------------------------
 
     async def _check_patiently(self, folder: Path, request: DrillRequest) -> tuple[Contract, float]:
+        """Our L1 node may be behind the one that the sandbox was deployed through."""
+        reason = ""
         for _ in range(TRIES_MAX):
             try:
                 return await self._check(folder, request)
             except Temporary as error:
-                log.warning("drill_waits", reason=str(error))
+                reason = str(error)
+                log.warning("drill_waits", reason=reason)
             await trio.sleep(self._pause_s)
-        raise BadRequest("L1 could not be asked about the sandbox")
+        raise BadRequest(reason)
 
     async def _check(self, folder: Path, request: DrillRequest) -> tuple[Contract, float]:
         """The sandbox, and how long the drill may last (s). Raises BadRequest, Temporary."""
@@ -157,7 +163,8 @@ class Drills:
             raise BadRequest(f"expires_at is {request.expires_at}, L1's time {head.timestamp}: a drill ends later than "
                              f"now, within {TTL_MAX_S} s")
         if not max(0, head.number - BLOCKS_MAX) <= request.start_block <= head.number:
-            raise BadRequest(f"start_block is {request.start_block}, L1's head {head.number}: give a block of the last "
+            kind = Temporary if 0 < request.start_block - head.number <= AHEAD_MAX else BadRequest
+            raise kind(f"start_block is {request.start_block}, L1's head {head.number}: give a block of the last "
                              f"{BLOCKS_MAX:,}, deploy the sandbox anew if it is older")
         address_of(request.operator, "operator")
         contract = await self._check_court(request)
@@ -178,9 +185,12 @@ class Drills:
             raise BadRequest("rollup: this is the rollup that is guarded anyway")
         found = await differences(client, addresses)
         if found:
-            raise BadRequest(f"the sandbox is not this version's: {'; '.join(found)[:600]}")
+            kind = Temporary if any(NO_CONTRACT in item for item in found) else BadRequest
+            raise kind(f"the sandbox is not this version's: {'; '.join(found)[:600]}")
         try:
             contract = await read_contract(client, rollup)
+        except NoAnswer:
+            raise
         except BadEncoding as error:
             raise BadRequest(f"rollup: {error}") from None
         if contract.verifier != addresses["FraudVerifier"]:
@@ -259,10 +269,10 @@ class _Exercise:
         await responder.respond(evidence, proof, answer, lambda: progress.disputed is dispute)
         if answer.gas or not sender.known(answer.name):  # a drill that ends before this may have its proof on the way
             drill_request.note_gas(self._folder, noted_at, answer.gas - self._gas_max)
-        self._drill.state = {"proven": PASSED, "gone": "beaten"}.get(answer.outcome or "", "failed")
-        self._drill.reason = "" if answer.outcome == "proven" else f"the proof's outcome: {answer.outcome}"
         if answer.outcome == "proven":
-            verifier.metrics.drill_passed_at.set((await verifier.client.head()).timestamp)
+            verifier.metrics.drill_passed_at.set(noted_at)
+        self._drill.reason = "" if answer.outcome == "proven" else f"the proof's outcome: {answer.outcome}"
+        self._drill.state = {"proven": PASSED, "gone": "beaten"}.get(answer.outcome or "", "failed")  # ends ``_follow``
 
     async def _turn(self) -> TxSender:
         """The watchtower's sender, when it has one and the real rollup does not need it."""

@@ -6,11 +6,15 @@ Blocks, Inboxes and Continues included, is executed again in its place, before a
 whatever message is next now. If L1 has none any more it finds none, and the batch must end before anything consumes a
 message again: whoever derives that batch would hand a later message to the earlier Inbox. ``boundary`` is that block.
 
+A message that L1 still lists as it was consumed is consumed again at once, even if it is not safe yet in the new
+branch: outcomes change only behind the first message that did.
+
 Times in a transaction are relative to L2 time, which a message that is gone had lifted: then its signature does not
 verify where it stands. Nobody's order is lost for that: it is submitted again, as a new transaction behind all of them.
 
 What is to be repeated is on disk before the chain goes back, and until the log has it again: a crash between loses
-nothing. Record: position:8 of the first, then time:8, size:4 and bytes of each.
+nothing. Records: position:8 of the first transaction, then time:8, size:4 and bytes of each; number:8 of the first
+consumed message, then size:4 and bytes of each.
 """
 
 from __future__ import annotations
@@ -35,17 +39,21 @@ SIGNED_KINDS: Final = frozenset((ACTIONS, WITHDRAW, SET_KEY, ORACLE_PRICE))
 # what a transaction is refused for when its times were read from another L2 time than it was written for
 MISREAD: Final = frozenset((Status.BAD_SIGNATURE, Status.NO_KEY, Status.NO_PUBLISHER, Status.BAD_TIME))
 _FACT: Final = "sequencer/again"
+_MESSAGES: Final = "sequencer/again/messages"
 _BOUNDARY: Final = "sequencer/boundary"
 
 
 @dataclass(slots=True)
 class Undone:
-    """What a reset undid: transactions from position ``first`` on, the L2 time of each, and the one reached, ms."""
+    """What a reset undid: transactions from position ``first`` on, the L2 time of each, and the one reached, ms;
+    the inbox messages from ``first_message`` on that they had consumed."""
 
     first: int = 0
     transactions: list[bytes] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     time: int = 0
+    first_message: int = 0
+    messages: list[bytes] = field(default_factory=list)
 
 
 def collect(chain: Chain, target: int, pending: Undone) -> Undone:
@@ -58,7 +66,19 @@ def collect(chain: Chain, target: int, pending: Undone) -> Undone:
     waiting = remaining(pending, undone.first + len(undone.transactions))
     undone.transactions += waiting
     undone.times += pending.times[len(pending.times) - len(waiting) :]
+    undone.first_message, undone.messages = _consumed(chain, target, pending)
     return undone
+
+
+def _consumed(chain: Chain, target: int, pending: Undone) -> tuple[int, list[bytes]]:
+    """Messages consumed beyond block ``target``, then those that an earlier reset knows of beyond them."""
+    header = chain.header(target)
+    assert header is not None, "blocks up to the head are stored"
+    found = [chain.message(number) for number in range(header.cursor, chain.head.cursor)]
+    messages = [message for message in found if message is not None]
+    assert len(messages) == len(found), "consumed messages are stored with their block"
+    beyond = chain.head.cursor - pending.first_message
+    return header.cursor, messages + (pending.messages[beyond:] if beyond >= 0 else [])
 
 
 def remaining(undone: Undone, position: int) -> list[bytes]:
@@ -73,6 +93,8 @@ def save(chain: Chain, undone: Undone) -> None:
     """Make it durable."""
     pairs = zip(undone.times, undone.transactions, strict=True)
     parts = [time.to_bytes(8, "big") + len(data).to_bytes(4, "big") + data for time, data in pairs]
+    messages = [len(message).to_bytes(4, "big") + message for message in undone.messages]
+    chain.put_fact(_MESSAGES, undone.first_message.to_bytes(8, "big") + b"".join(messages))
     chain.put_fact(_FACT, undone.first.to_bytes(8, "big") + b"".join(parts), sync=True)
 
 
@@ -88,11 +110,18 @@ def load(chain: Chain) -> Undone:
         undone.times.append(int.from_bytes(record[at : at + 8], "big"))
         undone.transactions.append(record[at + 12 : end])
         at = end
+    messages = chain.fact(_MESSAGES) or bytes(8)
+    undone.first_message, at = int.from_bytes(messages[:8], "big"), 8
+    while at < len(messages):
+        end = at + 4 + int.from_bytes(messages[at : at + 4], "big")
+        undone.messages.append(messages[at + 4 : end])
+        at = end
     return undone
 
 
 def forget(chain: Chain) -> None:
     """Everything is repeated, and the log has it."""
+    chain.put_fact(_MESSAGES, b"")
     chain.put_fact(_FACT, b"", sync=True)
 
 

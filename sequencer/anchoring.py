@@ -5,6 +5,8 @@ a second one (number and parent are checked there). Every round first compares o
 
     L1 is behind us     its reorganisation took a posting away: the record goes back to "not on L1" and is posted again
     L1 is ahead of us   a posting of ours was mined while we did not look: adopt it from its event
+    L1 has it anew      a reorganisation mined it again, at another time: as if it were lost, then adopted
+    L1 has a former one a posting of ours from before a reset came after all, cut otherwise: ``Reset``, and take it over
     L1 has another one  somebody else posts, or fraud was proven: stop and say so
 
 Back-pressure: ``closed`` refuses new orders while the oldest un-anchored block is older than the bound.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,15 +25,16 @@ import trio
 
 from node.config import BatcherConfig
 from node.derive.chain import BatchRecord, Chain, SealedBlock, rebase
-from node.errors import Critical, Temporary
+from node.errors import Critical, Reset, Temporary
 from node.l1 import bindings
 from node.l1.bindings import BatchPosted, PostBatch, decode_event, encode_post_batch
 from node.l1.client import L1Client
-from node.l1.sender import Intent, SendAborted, TxReverted, TxSender
+from node.l1.sender import Intent, SendAborted, SendDisplaced, TxReverted, TxSender
 from node.l1.types import CallReverted, L1Block, L1Log, L1Receipt
 from node.metrics import Metrics
 from node.rpc.errors import ErrorKind, RpcError, fail
-from node.stf.commitments import BatchHeader, header_hash
+from node.stf.commitments import BatchHeader, header_hash, unpack_position
+from sequencer.again import position_after
 from sequencer.batcher import intent_id, new_record, parent_header, plan_batch, post_arguments
 
 log = structlog.get_logger("anchoring")
@@ -134,19 +138,45 @@ class Anchor:
         log.info("batch_sending", batch=record.number, first=record.first_block, last=record.last_block,
                  chunks=len(batch.chunks), bytes=sum(map(len, batch.chunks)))
         try:
-            receipt = await self._sender.send(intent)
+            receipt = await self._send(intent, record.number)
         except CallReverted as error:
             raise await self._refused(record, error.reason) from error
         except TxReverted as error:
             self._chain.put_batch(rebase(record, parent))
             raise Temporary(f"batch {record.number} was mined and reverted ({error.reason}): posted anew") from error
-        except SendAborted:
+        except SendAborted as error:
             self._chain.put_batch(rebase(record, parent))
+            if isinstance(error, SendDisplaced):
+                raise Temporary(f"batch {record.number} is posted anew: {error}") from error
             raise
         except Temporary:
             await self._retry_lost(record, parent)
             raise
         self._adopt(record, _posted_header(receipt), receipt.tx_hash, receipt.block_number, receipt.gas_used)
+
+    async def _send(self, intent: Intent, number: int) -> L1Receipt:
+        """Send, and stop waiting when L1 loses the batch before: nonces before this one may be free again then, and
+        until that batch is posted anew, with the first of them, no node mines what comes later. Raises as ``send``."""
+        failure: Critical | Temporary = Temporary(f"L1 lost the batch before batch {number} while that was sent")
+        receipt: L1Receipt | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_lost, number - 1, nursery.cancel_scope)
+            try:
+                receipt = await self._sender.send(intent)
+            except (Critical, Temporary) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if receipt is None:
+            raise failure
+        return receipt
+
+    async def _until_lost(self, number: int, scope: trio.CancelScope) -> None:
+        """Cancel when L1's head falls behind a batch; an L1 that does not answer is the sender's to complain about."""
+        while True:
+            await trio.sleep(self._poll_s)
+            with suppress(Temporary):
+                if await self._view("head_number") < number:
+                    scope.cancel()
 
     async def _refused(self, record: BatchRecord, reason: str) -> Exception:
         """What a dry run that reverted means."""
@@ -175,27 +205,36 @@ class Anchor:
             self._chain.put_batch(rebase(record, parent))
 
     def _adopt(self, record: BatchRecord, header: BatchHeader, tx: bytes, block: int, gas: int) -> None:
-        """Take over a header from L1. Raises Critical unless it is the header of exactly our batch."""
+        """Take over a header from L1. Raises Reset or Critical unless it is the header of exactly our batch."""
         expected = bindings.header_of(post_arguments(self._chain, record), header.posted_at, header.poster)
         if header != expected:
-            raise Critical(f"L1 has another batch {record.number} (0x{header_hash(header).hex()}) than ours: somebody "
-                           "else posts for this rollup; stop all but one, and derive anew")
+            raise self._other(header)
         self._chain.put_batch(replace(record, header=header, l1_tx=tx, l1_block=block, l1_gas=gas))
         if self._metrics is not None:
             self._metrics.batches_posted.inc()
         log.info("batch_posted", batch=record.number, last_block=record.last_block, tx=tx.hex(), gas=gas)
 
+    def _other(self, header: BatchHeader) -> Exception:
+        """What it means that L1 has another batch than ours under a number. Ours of before a reset has transactions
+        that we hold, in other blocks perhaps; taking it over compares them byte by byte."""
+        number = header.number
+        if header.poster != self._sender.address:
+            return Critical(f"L1 has batch {number} (0x{header_hash(header).hex()}) from 0x{header.poster.hex()}: "
+                            "somebody else posts for this rollup; stop all but one, and derive anew")
+        if unpack_position(header.globals[0]).tx_position > position_after(self._chain, self._chain.head.number):
+            return Critical(f"L1 has batch {number} with transactions that this database does not have: restore it, or "
+                            "derive anew first; is another sequencer running with this key?")
+        return Reset(f"L1 has another batch {number} than this chain, posted by this sequencer before")
+
     # --- comparing ----------------------------------------------------------------------------------------------------
 
     async def reconcile(self) -> None:
-        """Bring our records in line with L1's head. Raises Critical if they cannot be."""
+        """Bring our records in line with L1's head. Raises Reset, or Critical if they cannot be."""
         number = await self._view("head_number")
         known = self._last_number()
         while known > 0 and (number < known or not await self._is_on_l1(known)):
             record = self._chain.batch(known)
             assert record is not None and record.header is not None, "on-L1 records have headers"
-            if number >= known:
-                raise Critical(f"L1 replaced batch {known} by another one: somebody else posts for this rollup")
             await self._check_seat(known)
             log.warning("batch_lost", batch=known, l1_head=number)
             self._chain.put_batch(rebase(record, record.parent))
@@ -218,12 +257,12 @@ class Anchor:
             [bindings.topic("BatchPosted"), [number.to_bytes(32, "big") for number in range(first, last + 1)]])
         found = {event.header.number: (event.header, item) for event, item in map(_posted_event, logs)}
         for number in range(first, last + 1):
-            record = self._chain.batch(number)
-            if record is None:
-                raise Critical(f"L1 has batch {number}, this database does not: restore it, or derive anew first")
             if number not in found:
                 raise Temporary(f"L1 says that it has batch {number}, and does not show its event yet")
             header, item = found[number]
+            record = self._chain.batch(number)
+            if record is None:
+                raise self._other(header)
             if header.parent != record.parent:
                 record = replace(record, parent=header.parent)
             self._adopt(record, header, item.tx_hash, item.block_number, 0)

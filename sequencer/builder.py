@@ -75,17 +75,19 @@ class Limits:
 
 class Builder:
     """See the module. ``clock`` gives ms since 1970; ``record`` takes (kind, content) for the log, in order; ``sealed``
-    hears of every committed block."""
+    hears of every committed block; ``age`` (by default the clock, too) tells how long a block has been open, in ms:
+    L2's clock may stand still while the wall's catches up with it."""
 
     def __init__(
         self, chain: Chain, limits: Limits, clock: Callable[[], int], record: Callable[[int, bytes], None],
-        sealed: Callable[[SealedBlock], None] | None = None,
+        sealed: Callable[[SealedBlock], None] | None = None, age: Callable[[], int] | None = None,
     ) -> None:
         self.chain = chain
         self.limits = limits
         self._bytes_max = min(limits.block_bytes_max, BLOCK_BYTES_MAX)
         self.entries: list[Entry] = []
         self._clock = clock
+        self._age = age or clock
         self._record = record
         self._sealed = sealed
         self._messages: dict[int, bytes] = {}
@@ -245,7 +247,7 @@ class Builder:
         for data in transactions:
             if data[:1] == b"\x09":
                 self.seal()
-                self._opened_at = self._clock()
+                self._opened_at = self._age()
             try:
                 if data == encoding.INBOX_TX and self.engine.globals.cursor in self._messages:
                     self._record_message()
@@ -379,7 +381,7 @@ class Builder:
     def _open_block(self) -> bool:
         """Open a block and take the messages that wait; whether its time is held back."""
         time, late = self._block_time()
-        self._opened_at = self._clock()
+        self._opened_at = self._age()
         self._run(encoding.write_block(time - self.engine.globals.time))
         for _ in range(MESSAGES_MAX):
             if self.engine.globals.cursor not in self._messages or self._is_full():
@@ -407,12 +409,12 @@ class Builder:
         waiting = [self._messages[number] for number in range(cursor, self._next_message)]
         if any(message[0] != ANCHOR_NOTICE for message in waiting):
             return True
-        now = self._clock()
+        now = self._age()
         self._notice_since = self._notice_since or now
         return now - self._notice_since >= self.limits.notice_ms
 
     def _is_due(self) -> bool:
-        return self._clock() - self._opened_at >= self.limits.block_ms or self._is_full()
+        return self._age() - self._opened_at >= self.limits.block_ms or self._is_full()
 
     def _is_full(self) -> bool:
         return self._block_bytes >= self._bytes_max or len(self._chunks) >= CHUNKS_MAX
@@ -443,7 +445,7 @@ class Builder:
                            "they are not of the same run; restore both, or remove the datadir to derive anew")
         if data[:1] == b"\x09":
             self.seal()
-            self._opened_at = self._clock()
+            self._opened_at = self._age()
         try:
             self._take(data, self.engine.execute(data))
             self.orders.blur()

@@ -39,6 +39,7 @@ class Core:
     def __init__(
         self, kv: KV, folder: Path, domain: bytes, signer: Signer, limits: Limits, *,
         epoch: int, group_ms: int, clock: Callable[[], int] = wall_clock_ms, metrics: Metrics | None = None,
+        age: Callable[[], int] | None = None,
     ) -> None:
         self.chain = Chain.open(kv, domain)
         self.journal = Log(folder, domain)
@@ -48,7 +49,7 @@ class Core:
         self.closed: Callable[[], RpcError | None] = lambda: None
         self.on_sealed: list[Callable[[SealedBlock], None]] = []
         found = self.journal.recover()
-        self.builder = Builder(self.chain, limits, clock, self.journal.append, self._sealed)
+        self.builder = Builder(self.chain, limits, clock, self.journal.append, self._sealed, age)
         replayed = self.builder.replay(found.records)
         restore_promises(self.chain, found.promises, signer)
         self.journal.rotate(self.builder.position, found.previous)

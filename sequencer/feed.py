@@ -21,6 +21,8 @@ from node.l1 import bindings
 from node.l1.bindings import MessageEnqueued, decode_event
 from node.l1.client import L1Client
 from node.l1.heads import Heads, HeadTracker
+from node.l1.types import CallReverted
+from node.stf.commitments import ZERO32, inbox_hash
 from sequencer.builder import Builder
 
 log = structlog.get_logger("inbox_feed")
@@ -84,7 +86,7 @@ class Feed:
             self._take(event)
             self._recent.append((event.number, item.block_number))
         del self._recent[:-10_000]
-        self._check_missing(last)
+        await self._check_missing(last)
         self._next = last + 1
         if block is not None:
             numbers = last.to_bytes(8, "big") + self._inbox.count.to_bytes(8, "big")
@@ -120,14 +122,37 @@ class Feed:
         if event.number < builder.cursor and builder.message(event.number) != event.message:
             raise Reset(f"inbox message {event.number}, which was consumed, is another one on L1 now")
 
-    def _check_missing(self, last: int) -> None:
-        """Raise Reset if a consumed message has been gone from L1 for MISSING_MAX blocks: it will not come back."""
+    async def _check_missing(self, last: int) -> None:
+        """Raise Reset if L1 has not listed a consumed message for MISSING_MAX blocks: it will not come back. One that a
+        new branch has is only not safe there yet, and is what it was."""
         if self._inbox.count >= self._builder().cursor:
             self._missing_since = -1
         elif self._missing_since < 0:
             self._missing_since = last
         elif last - self._missing_since >= MISSING_MAX:
-            raise Reset(f"inbox messages from {self._inbox.count} on were consumed and are gone from L1")
+            if not await self._is_listed():
+                raise Reset(f"inbox messages from {self._inbox.count} on were consumed and are gone from L1")
+            self._missing_since = last
+
+    async def _is_listed(self) -> bool:
+        """Whether L1, up to its head, lists all consumed messages as they were consumed."""
+        cursor = self._builder().cursor
+        try:
+            data = await self._client.call(self._rollup, bindings.encode_call("inbox_hash_at", cursor))
+        except CallReverted:  # its inbox is shorter
+            return False
+        return bool(bindings.decode_result("inbox_hash_at", data) == self._hash_of_consumed(cursor))
+
+    def _hash_of_consumed(self, cursor: int) -> bytes:
+        """The running hash over the consumed messages: from the last header on, by the messages themselves."""
+        record = self._chain.last_batch()
+        while record is not None and (record.header is None or record.header.inbox_cursor > cursor):
+            record = self._chain.batch(record.number - 1)
+        first, running = 0, ZERO32
+        if record is not None and record.header is not None:
+            first, running = record.header.inbox_cursor, record.header.inbox_hash
+        found = [self._builder().message(number) for number in range(first, cursor)]
+        return inbox_hash([message or b"" for message in found], running)
 
     def _offer(self) -> None:
         builder = self._builder()

@@ -146,16 +146,19 @@ def restore_promises(chain: Chain, promises: list[Promise], signer: Signer) -> N
 
 
 def find_promise(chain: Chain, position: int) -> Kept | None:
-    """The promise that a committed position was given, with its path; None if there is none."""
-    stop = row_key(Table.PROMISE, position) + b"\x00"
-    for _name, value in chain.kv.iterate(row_key(Table.PROMISE, 0), stop, reverse=True):
+    """A promise that a committed position was given, with its path; None if there is none.
+
+    After a reset the same positions are promised again, in other groups: one that begins nearer may not reach so far.
+    """
+    first, stop = row_key(Table.PROMISE, max(0, position - GROUP_MAX + 1)), row_key(Table.PROMISE, position + 1)
+    for _name, value in chain.kv.iterate(first, stop, reverse=True):
         promise = decode_promise(value[:PROMISE_BYTES])
         index = position - promise.first_position
         if index >= promise.count:
-            return None
+            continue
         hashes = _hashes(chain, promise.first_position, promise.count)
         if len(hashes) != promise.count:
-            return None
+            continue
         paths = group_paths(group_leaves(promise.first_position, hashes))
         signed = SignedPromise(promise, value[PROMISE_BYTES:])
         return Kept(signed, index, paths[index], shared_info(signed))

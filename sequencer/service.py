@@ -10,7 +10,7 @@ Before the first promise the operator binds its bond to the key that signs them 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ import trio
 
 from node.config import Config
 from node.derive.chain import Chain
+from node.derive.finality import final_block
 from node.errors import Critical, Reset, Temporary
 from node.l1 import bindings, courts
 from node.l1.client import L1Client
@@ -51,6 +52,7 @@ from sequencer.core import Core, wall_clock_ms
 from sequencer.feed import Feed
 from sequencer.methods import Submissions
 from sequencer.pruning import Pruner
+from sequencer.rejoin import rejoin, unchanged
 from sequencer.strikes import Strikes
 
 log = structlog.get_logger("sequencer")
@@ -58,7 +60,6 @@ log = structlog.get_logger("sequencer")
 GWEI: Final = 10**9
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
-FINAL_PER_LOOK: Final = 256
 
 
 async def run(
@@ -87,7 +88,7 @@ async def run(
             try:
                 await service.run(signer, poster, task_status)
             except* Reset as group:
-                log.error("sequencer_reset", reason=str(group.exceptions[0]))
+                log.error("sequencer_reset", reason=_reason(group))
                 again = await service.go_back()
                 config = service.same_port()
                 task_status = trio.TASK_STATUS_IGNORED
@@ -122,17 +123,18 @@ class Service:
         self.problem = ""
         self.bound: Bound | None = None
         self.heads = L2Heads()
-        self._final_batch = 0
         self._delay_asked = -1  # the L1 block at which the forced delay was read
 
     async def run(self, signer: Signer, poster: Signer, task_status: trio.TaskStatus[Bound]) -> None:
         """Serve until cancelled, or until L1 or the disk ends it."""
+        await self._rejoin()
         limits = Limits(
             self.config.sequencer.block_ms, self.config.sequencer.block_bytes_max,
             overdue_ms=await self._overdue_ms())
         core = Core(
             self.kv, self.config.datadir / "log", self.domain, signer, limits,
-            epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, clock=self._clock, metrics=self.metrics)
+            epoch=self.epoch, group_ms=self.config.sequencer.group_commit_ms, clock=self._clock, age=wall_clock_ms,
+            metrics=self.metrics)
         self.core = core
         try:
             async with self._sender(poster) as sender, trio.open_nursery() as nursery:
@@ -204,14 +206,26 @@ class Service:
         return replace(self.config, rpc=replace(self.config.rpc, port=self.bound.port))
 
     async def _is_on_l1(self, number: int, wanted: bytes) -> bool:
-        pause = RETRY_FIRST_S
+        return bool(await self._patiently(lambda: _view(self.client, self.rollup, "header_hash", number)) == wanted)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask L1 until it answers."""
+        pause = self.config.l1.poll_ms / 1_000
         while True:
             try:
-                return bool(await _view(self.client, self.rollup, "header_hash", number) == wanted)
+                return await ask()
             except Temporary as error:
                 log.warning("l1_unreachable", reason=str(error))
                 await trio.sleep(pause)
                 pause = min(pause * 2, RETRY_MAX_S)
+
+    async def _rejoin(self) -> None:
+        """After a reset, before the log is opened anew: batches that L1 has as we posted them, not as we know them."""
+        if any((self.config.datadir / "log").glob("*.log")):
+            return
+        chain = Chain.open(self.kv, self.domain)
+        await self._patiently(lambda: rejoin(
+            chain, self.client, self.rollup, start_block=self.config.l1.start_block, undone=self.again))
 
     @asynccontextmanager
     async def _sender(self, poster: Signer) -> AsyncIterator[TxSender]:
@@ -280,10 +294,15 @@ class Service:
             with suppress(Temporary):
                 await feed.poll()
             await trio.sleep(self.config.l1.poll_ms / 1_000)
+        known: dict[int, bytes] = await self._patiently(lambda: unchanged(
+            self.client, self.rollup, start_block=self.config.l1.start_block, undone=self.again))
+        for number, message in known.items():
+            if number >= core.builder.next_message:
+                core.builder.add_message(number, message)
         repeat(self.again, core.builder)
         await core.committer.commit()
         forget(core.chain)
-        self.again.transactions = []
+        self.again.transactions, self.again.messages = [], []
 
     def _measure(self, feed: Feed, core: Core, anchor: Anchor) -> None:
         """Heads for readers and metrics."""
@@ -292,11 +311,7 @@ class Service:
         latest = feed.heads.latest
         self.metrics.set_ref("l1", "latest", latest.number, latest.timestamp, now_s)
         self.heads.safe = anchor.safe_block()
-        window_s = int(self.params[0])
-        for record in list(_some(core.chain, self._final_batch + 1)):
-            if record.header is None or record.header.posted_at + window_s >= latest.timestamp:
-                break
-            self._final_batch, self.heads.finalized = record.number, record.last_block
+        self.heads.finalized = final_block(core.chain, latest.timestamp - int(self.params[0]))
         for kind, number in (("unsafe", core.chain.head.number), ("safe", self.heads.safe),
                              ("finalized", self.heads.finalized)):
             header = core.chain.header(number)
@@ -329,10 +344,12 @@ def _publish_head(hub: Hub, chain: Chain) -> None:
     hub.publish("heads", _head(chain))
 
 
-def _some(chain: Chain, first: int) -> Any:
-    """At most FINAL_PER_LOOK batches."""
-    for record, _ in zip(chain.batches(first), range(FINAL_PER_LOOK), strict=False):
-        yield record
+def _reason(group: BaseExceptionGroup[Reset]) -> str:
+    """What the first of them says."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 async def _view(client: L1Client, rollup: bytes, name: str, *args: Any) -> Any:

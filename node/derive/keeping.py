@@ -213,20 +213,20 @@ class Keeping:
         for entry in self._entries.values():
             if not entry.final and 0 < entry.block <= finalized:
                 self._count(entry, lambda each: setattr(each, "final", True))
-        with self._book.remember():
-            await self._look_around([entry for entry in self._entries.values() if entry.state == "waiting"])
+        await self._look_around([entry for entry in self._entries.values() if entry.state in ("waiting", "late")])
 
-    async def _look_around(self, waiting: list[Entry]) -> None:
+    async def _look_around(self, unposted: list[Entry]) -> None:
         reached = self._chain.head.first_position + self._chain.head.tx_count
         deadlines: dict[int, int] = {}  # by epoch: promises given before this L2 time are overdue
-        for number, entry in enumerate(waiting):
+        for number, entry in enumerate(unposted):
             if number % YIELD_EVERY == 0:
                 await trio.lowlevel.checkpoint()
             if entry.epoch not in deadlines:
                 deadlines[entry.epoch] = await self._book.overdue_before(entry.epoch)
             if entry.id not in self._entries:
                 continue
-            if entry.position < reached or entry.time < deadlines[entry.epoch] or self._twin(entry) is not None:
+            overdue = entry.state == "waiting" and entry.time < deadlines[entry.epoch]
+            if entry.position < reached or overdue or self._twin(entry) is not None:
                 await self._look(entry)
 
     async def _look(self, entry: Entry) -> None:

@@ -14,10 +14,11 @@ Nothing but L1 and a chain derived from it is asked: the sequencer's word about 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import trio
 
 from node.derive import evidence
 from node.derive.chain import BatchRecord, Chain
@@ -33,6 +34,7 @@ from node.stf.commitments import BatchHeader, genesis_header
 from node.stf.engine import Engine
 from node.stf.trie import MemoryTrie, TrieView, keccak
 
+QUESTIONS_MAX: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Keepsake:
@@ -54,23 +56,18 @@ class Verdict:
 
 
 class PromiseBook:
-    """Checks promises against a derived chain. What L1 says is asked anew each time, but for ``remember``."""
+    """Checks promises against a derived chain. L1 is asked each question once in ``memory_s`` seconds (0: every time),
+    so that neither many promises nor many who ask about them make many calls."""
 
-    def __init__(self, client: L1Client, rollup: bytes, court: bytes, chain: Chain) -> None:
+    def __init__(
+        self, client: L1Client, rollup: bytes, court: bytes, chain: Chain, *, memory_s: float = 0.0
+    ) -> None:
         self._client = client
         self._rollup = rollup
         self._court = court
         self._chain = chain
-        self._memory: dict[tuple[Any, ...], Any] | None = None
-
-    @contextmanager
-    def remember(self) -> Iterator[None]:
-        """Ask L1 each question once, while many promises are checked at one moment. Not to be nested."""
-        self._memory = {}
-        try:
-            yield
-        finally:
-            self._memory = None
+        self._memory_s = memory_s
+        self._memory: dict[tuple[Any, ...], tuple[float, Any]] = {}
 
     async def check(self, keepsake: Keepsake, *, prove: bool = True) -> Verdict:
         """Compare one promise with L1; with ``prove``, calldata comes with what is broken or late. Raises LookupError
@@ -210,9 +207,13 @@ class PromiseBook:
         return now
 
     async def _once(self, question: tuple[Any, ...], ask: Callable[[], Awaitable[Any]]) -> Any:
-        memory = self._memory
-        if memory is None:
+        if not self._memory_s:
             return await ask()
-        if question not in memory:
-            memory[question] = await ask()
-        return memory[question]
+        asked_at, answer = self._memory.get(question, (-self._memory_s, None))
+        now = trio.current_time()
+        if now - asked_at >= self._memory_s:
+            answer = await ask()
+            if len(self._memory) >= QUESTIONS_MAX:
+                self._memory.clear()
+            self._memory[question] = (now, answer)
+        return answer

@@ -205,7 +205,7 @@ class Pipeline:
         parent = self.header(number - 1)
         if parent is None or number != self._batch_number() + 1:
             raise Reset(f"L1 posted batch {number}, {self._batch_number() + 1} was due")
-        batch = await self._fetch(event, entry)
+        batch = await fetch_batch(self._client, self._rollup, event, entry)
         for outcome in self._replayer.replay(batch, parent):
             if outcome is None:
                 await trio.lowlevel.checkpoint()
@@ -213,19 +213,6 @@ class Pipeline:
                 self._agreed(outcome)
             else:
                 await self._disagreed(outcome)
-
-    async def _fetch(self, event: BatchPosted, entry: L1Log) -> PostedBatch:
-        transaction = await self._client.transaction(entry.tx_hash)
-        if transaction is None:
-            shown = f"transaction 0x{entry.tx_hash.hex()} that posted batch {event.header.number}"
-            raise Temporary(f"L1 does not show {shown}")
-        if transaction.to != self._rollup:
-            raise Critical(f"batch {event.header.number} came through another contract: this Rollup is not ours")
-        posted = bindings.decode_post_batch(transaction.input)
-        header = bindings.header_of(posted, event.header.posted_at, event.header.poster)
-        if header != event.header:
-            raise Critical(f"batch {header.number}: the transaction's bytes are not those that L1 committed to")
-        return PostedBatch(header, posted.chunks, posted.roots, entry.tx_hash, entry.block_number)
 
     def _agreed(self, outcome: Agreement) -> None:
         self.progress.agreed = outcome.record.number
@@ -336,6 +323,22 @@ class Pipeline:
     def _stored_genesis(self) -> BatchHeader | None:
         data = self._chain.fact(_GENESIS)
         return None if data is None else decode_header(data)
+
+
+async def fetch_batch(client: L1Client, rollup: bytes, event: BatchPosted, entry: L1Log) -> PostedBatch:
+    """The batch that an event tells of, from its transaction's input. Raises Temporary while L1 does not show that one,
+    Critical if its bytes are not those that the Rollup committed to."""
+    transaction = await client.transaction(entry.tx_hash)
+    if transaction is None:
+        shown = f"transaction 0x{entry.tx_hash.hex()} that posted batch {event.header.number}"
+        raise Temporary(f"L1 does not show {shown}")
+    if transaction.to != rollup:
+        raise Critical(f"batch {event.header.number} came through another contract: this Rollup is not ours")
+    posted = bindings.decode_post_batch(transaction.input)
+    header = bindings.header_of(posted, event.header.posted_at, event.header.poster)
+    if header != event.header:
+        raise Critical(f"batch {header.number}: the transaction's bytes are not those that L1 committed to")
+    return PostedBatch(header, posted.chunks, posted.roots, entry.tx_hash, entry.block_number)
 
 
 def _genesis_state(chain: Chain) -> tuple[bytes, list[int]]:

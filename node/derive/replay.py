@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from node.derive.blocks import split_blocks
 from node.derive.chain import BatchRecord, Chain, ExecutedChunk, SealedBlock, execute_chunk
-from node.derive.inbox import Inbox
 from node.errors import Critical
 from node.stf import state
 from node.stf.commitments import BatchHeader, header_hash
@@ -70,10 +70,18 @@ class _Wrong(Exception):
         self.true = true
 
 
+class Messages(Protocol):
+    """What replay asks of an inbox."""
+
+    def message(self, number: int) -> bytes | None:
+        """A message's bytes; None beyond the last one."""
+        ...
+
+
 class Replayer:
     """Replays batches on a chain, one after another."""
 
-    def __init__(self, chain: Chain, inbox: Inbox) -> None:
+    def __init__(self, chain: Chain, inbox: Messages) -> None:
         self._chain = chain
         self._inbox = inbox
         self._cursor_max = 0

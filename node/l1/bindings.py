@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
+from node.errors import Temporary
 from node.stf.commitments import (
     CHUNKS_PER_BATCH_MAX,
     GLOBALS_WORDS,
@@ -136,6 +137,11 @@ class BadEncoding(ValueError):
     """Bytes from L1 are not what Rollup emits or accepts; the message names the part."""
 
 
+class NoAnswer(BadEncoding, Temporary):
+    """A view answered nothing at all: there is no contract, as far as this node knows now. Where the contract is known
+    to be there, the node is behind, or in the middle of a reorganisation: ask again."""
+
+
 def signature(name: str) -> str:
     """`deposit(uint32,address,uint256)`. Raises KeyError for a function that Rollup has not."""
     return f"{name}({','.join(FUNCTIONS[name][0])})"
@@ -161,11 +167,13 @@ def encode_call(name: str, *args: Any) -> bytes:
 def decode_result(name: str, data: bytes) -> Any:
     """The decoded result of a view: one value (addresses as 20 bytes), a tuple for a struct, None for none.
 
-    Raises BadEncoding, typically because no Rollup is deployed at the called address.
+    Raises BadEncoding, typically because no Rollup is deployed at the called address (NoAnswer: nothing is).
     """
     kinds = FUNCTIONS[name][1]
     if not kinds:
         return None
+    if not data:
+        raise NoAnswer(f"{signature(name)} answered 0 bytes; is a Rollup at this address?")
     try:
         (value,) = decode(kinds, data)
     except Exception as error:

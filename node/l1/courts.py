@@ -12,7 +12,7 @@ from typing import Any, Final
 from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
-from node.l1.bindings import HEADER, BadEncoding, header_tuple
+from node.l1.bindings import HEADER, BadEncoding, NoAnswer, header_tuple
 from node.stf.commitments import BatchHeader
 
 Functions = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
@@ -71,8 +71,11 @@ def encode_call(functions: Functions, name: str, *args: Any) -> bytes:
 
 
 def decode_result(functions: Functions, name: str, data: bytes) -> Any:
-    """One value, or a tuple for several. Raises BadEncoding, typically because another contract is at the address."""
+    """One value, or a tuple for several. Raises BadEncoding, typically because another contract is at the address
+    (NoAnswer: none is)."""
     kinds = functions[name][1]
+    if kinds and not data:
+        raise NoAnswer(f"{name} answered 0 bytes; is the deployment of this version?")
     try:
         values = decode(kinds, data)
     except Exception as error:

@@ -21,6 +21,8 @@ from .types import L1Block, TagNotOffered
 
 log = structlog.get_logger("l1_heads")
 
+FINALITY_BROKEN = "a finalized L1 block changed; check the L1 node: nothing built on it can be trusted"
+
 
 @dataclass(frozen=True, slots=True)
 class HeadsConfig:
@@ -70,6 +72,7 @@ class HeadTracker:
         self._config.check()
         self._known: dict[int, L1Block] = {}
         self._tags_offered = self._config.use_tags
+        self._final: L1Block | None = None  # the highest finalized block that was seen
         self.heads: Heads | None = None
 
     async def poll(self) -> Heads | None:
@@ -113,6 +116,8 @@ class HeadTracker:
         while self._known.get(block.number) != block:
             branch.append(block)
             if block.number <= lowest:
+                if self._tags_offered and self._final is not None and lowest <= self._final.number:
+                    raise Critical(FINALITY_BROKEN)
                 self._forget()
                 raise Reset(f"L1 reorganised below block {lowest}, the oldest remembered; derive from finalized again")
             block = await self._parent(block)
@@ -156,17 +161,21 @@ class HeadTracker:
         return block
 
     def _check_finalized(self, finalized: L1Block, known: dict[int, L1Block], reorg: Reorg | None) -> None:
-        """Finality must not change. (It may seem to move back when a node behind a balancer lags: that is ignored.)"""
-        before = self.heads.finalized if self.heads else None
+        """Finality must not change. (It may seem to move back when a node behind a balancer lags, or when a branch is
+        shorter: then the highest that was seen still holds.)"""
+        before = self._final
         lost = before is not None and reorg is not None and reorg.ancestor.number < before.number
         changed = before is not None and finalized.number == before.number and finalized.hash != before.hash
         if lost or changed:
-            raise Critical("a finalized L1 block changed; check the L1 node: nothing built on it can be trusted")
+            raise Critical(FINALITY_BROKEN)
         if finalized.number in known and known[finalized.number] != finalized:
             raise Temporary("L1 reorganised while its heads were read; looking again")
+        if before is None or finalized.number > before.number:
+            self._final = finalized
 
     def _forget(self) -> None:
         self._known = {}
+        self._final = None
         self.heads = None
 
 

@@ -28,6 +28,11 @@ class SendAborted(Critical):
     """Given up: the intent can never be mined under its nonce."""
 
 
+class SendDisplaced(SendAborted):
+    """Given up for an earlier transaction of ours: a reorganisation had taken it, its nonce was given to this intent,
+    and then L1 mined it again. Nothing is wrong; send the intent under another id if it is still wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What shall happen on L1. ``id`` must be unique to the purpose (say, a batch's hash). ``to`` empty creates."""

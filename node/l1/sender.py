@@ -5,7 +5,9 @@ anything is published, so a second ``send`` of the same id (from a retry or afte
 transaction and can never post a second one. While a transaction waits it is replaced with +10% fees every
 ``resubmit_s`` up to a limit, published again when a reorg takes it off the chain, and done when ``confirmations``
 blocks lie on top. When its nonce turns out to be used by a transaction that is not ours (the node says "nonce too low"
-repeatedly, no version has a receipt, and the confirmed nonce is past), the intent is given up, loudly.
+repeatedly, no version has a receipt, and the confirmed nonce is past), the intent is given up, loudly; it is given up
+for the caller to send under another id when an older transaction of ours, which a reorg had taken, is mined again under
+its nonce.
 
 What can be refused is refused before a nonce is taken (a revert, no money, too large), so it costs nothing and leaves
 no gap. After that an intent stays in flight until it is mined, whatever the network does.
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 import trio
@@ -26,15 +29,28 @@ from node.errors import Critical, Temporary
 
 from .client import L1Client
 from .fees import Fees, first_offer, next_offer
-from .intents import TX_GAS_MAX, Intent, SendAborted, SenderConfig, SenderEvents, TxReverted, check_size
+from .intents import (
+    TX_GAS_MAX,
+    Intent,
+    SendAborted,
+    SendDisplaced,
+    SenderConfig,
+    SenderEvents,
+    TxReverted,
+    check_size,
+)
 from .journal import Journal, Record, Version
 from .keys import Signer
 from .types import CallReverted, L1Receipt, NodeRefused
 
 log = structlog.get_logger("l1_sender")
 
-__all__ = ["Intent", "SendAborted", "SenderConfig", "SenderEvents", "TxReverted", "TxSender", "open_sender"]
+__all__ = [
+    "Intent", "SendAborted", "SendDisplaced", "SenderConfig", "SenderEvents", "TxReverted", "TxSender", "open_sender",
+]
 
+DISPLACED: Final = "an earlier transaction"  # how the reason begins, in the journal too
+GAP_MAX = 64  # nonces that a reorganisation gives back
 UNDERPRICED = ("underpriced", "less than block base fee", "fee too low", "fee cap less")
 
 
@@ -172,13 +188,7 @@ class TxSender:
     async def _publish(self, flight: _Flight, offer: Fees) -> None:
         """Sign, remember, send one version. Raises NodeRefused or Temporary; "already known" is success."""
         record = flight.record
-        fields = {
-            "type": 2, "chainId": self._chain_id, "nonce": record.nonce, "gas": record.gas, "value": record.value,
-            "data": record.data, "maxFeePerGas": offer.cap, "maxPriorityFeePerGas": offer.tip,
-        }
-        if record.to:
-            fields["to"] = to_checksum_address(record.to)
-        raw = self._signer.sign_transaction(fields)
+        raw = self._signed(record, offer)
         version = Version(keccak(raw).hex(), offer.cap, offer.tip)
         bump = bool(record.versions)
         if version not in record.versions:
@@ -192,6 +202,16 @@ class TxSender:
                 raise
         if self._events is not None:
             self._events.published(bump)
+
+    def _signed(self, record: Record, offer: Fees) -> bytes:
+        """One version's bytes; the same every time."""
+        fields = {
+            "type": 2, "chainId": self._chain_id, "nonce": record.nonce, "gas": record.gas, "value": record.value,
+            "data": record.data, "maxFeePerGas": offer.cap, "maxPriorityFeePerGas": offer.tip,
+        }
+        if record.to:
+            fields["to"] = to_checksum_address(record.to)
+        return self._signer.sign_transaction(fields)
 
     async def _republish(self, flight: _Flight, *, bump: bool) -> None:
         """Publish the newest version again, or one that pays more if the market and the limits let it.
@@ -247,13 +267,32 @@ class TxSender:
                 await self._land(flight, receipt)
             return
         if flight.too_low >= self._config.nonce_too_low_max and await self._nonce_is_past(flight.record):
-            self._abort(flight)
+            await self._abort(flight)
             return
         overdue = trio.current_time() >= flight.resubmit_at
+        if flight.on_wire and overdue:
+            await self._fill_gap(flight.record)
         if not flight.on_wire or overdue:
             replace = bool(flight.record.versions) and ((flight.on_wire and overdue) or flight.underpriced)
             flight.resubmit_at = trio.current_time() + self._config.resubmit_s
             await self._republish(flight, bump=replace)
+
+    async def _fill_gap(self, record: Record) -> None:
+        """What a reorganisation took of our finished transactions below this nonce is published again, as it was:
+        nobody waits for it, but nothing after it can be mined. (Many nodes put it back into their pool themselves.)"""
+        first = await self._client.nonce(self.address)
+        flying = {flight.record.nonce for flight in self._flights.values()}
+        lost = {other.nonce: other for other in self._journal.records.values() if other.versions and not other.open}
+        for nonce in range(first, min(record.nonce, first + GAP_MAX)):
+            if nonce not in flying and nonce in lost:
+                last = _last_offer(lost[nonce])
+                assert last is not None, "it has versions"
+                log.warning("tx_lost_published_again", intent=lost[nonce].intent_id, nonce=nonce,
+                            waiting=record.intent_id)
+                try:
+                    await self._client.send_raw(self._signed(lost[nonce], last))
+                except NodeRefused as error:
+                    log.warning("tx_refused", intent=lost[nonce].intent_id, reason=error.message)
 
     async def _nonce_is_past(self, record: Record) -> bool:
         """Whether a confirmed block already used this nonce (a node that is merely ahead does not count)."""
@@ -294,19 +333,33 @@ class TxSender:
             return "not known: the L1 node could not replay it"
         return "out of gas" if receipt.gas_used >= record.gas * 63 // 64 else "another transaction came first"
 
-    def _abort(self, flight: _Flight) -> None:
+    async def _abort(self, flight: _Flight) -> None:
         record = flight.record
-        reason = (f"L1 transaction {record.intent_id}: nonce {record.nonce} was used by a transaction that is not "
-                  f"ours; is the key of 0x{self.address.hex()} used elsewhere?")
+        ours = await self._mined_with(record.nonce)
+        if ours:
+            reason = f"{DISPLACED} of nonce {record.nonce} is on L1: {ours}, which a reorganisation had taken"
+            flight.failure = SendDisplaced(reason)
+        else:
+            reason = (f"L1 transaction {record.intent_id}: nonce {record.nonce} was used by a transaction that is not "
+                      f"ours; is the key of 0x{self.address.hex()} used elsewhere?")
+            flight.failure = SendAborted(reason)
         self._journal.finish(record, failure=reason)
-        flight.failure = SendAborted(reason)
-        log.error("tx_aborted", intent=record.intent_id, nonce=record.nonce)
+        log.error("tx_aborted", intent=record.intent_id, nonce=record.nonce, mined_instead=ours)
         if self._events is not None:
             self._events.finished(None)
         flight.done.set()
 
+    async def _mined_with(self, nonce: int) -> str:
+        """The intent of ours that L1 has under a nonce; empty if there is none. Raises Temporary."""
+        for record in reversed(self._journal.records.values()):
+            if record.nonce == nonce and await self._find_receipt(record) is not None:
+                return record.intent_id
+        return ""
+
     async def _past(self, record: Record) -> L1Receipt:
         """The outcome of an intent that ended before."""
+        if record.failure.startswith(DISPLACED):
+            raise SendDisplaced(record.failure)
         if record.failure:
             raise SendAborted(record.failure)
         receipt = await self._client.receipt(record.tx_hash)

@@ -23,6 +23,8 @@ WIRES: Final = {
 }
 #: what a court cannot do without
 COURT: Final = ("Rollup", "FraudVerifier", *contracts.RULES_PARTS)
+#: also what a node says that is behind
+NO_CONTRACT: Final = "no contract is there"
 
 
 async def differences(client: L1Client, deployed: Mapping[str, bytes]) -> list[str]:
@@ -46,7 +48,7 @@ async def differences(client: L1Client, deployed: Mapping[str, bytes]) -> list[s
 def compare(artifact: Artifact, code: bytes, deployed: Mapping[str, bytes]) -> str:
     """What distinguishes code on L1 from a shipped contract's; empty if nothing does."""
     if not code:
-        return "no contract is there"
+        return NO_CONTRACT
     if len(code) != artifact.deployed_bytes or not code.startswith(artifact.runtime):
         return "its code is not what this version ships"
     return _wrong_wire(artifact, code[len(artifact.runtime):], deployed)

@@ -39,12 +39,15 @@ from tests.l1.chains import CHAIN_ID, REPO, tool
 KINDS = ("embedded", "anvil")
 START_S = 60
 FUNDER, TOWER = 0, 9
+# anvil forgets states under load, down to the newest ten, and then reorganises to an empty one; this keeps them
+STATES = "4096"
 SEED = keccak(b"the villain of the tests")
 TIMINGS = Timings(
     challenge_window_s=600, bond_min=1_000 * USD, bond_delay_s=2_400, seat_idle_s=2_000, force_delay_s=1_200,
     timelock_s=3_600, force_floor_s=150, exodus_after_s=8_000, reseat_s=4_000, register_s=1_000,
     promise_deadline_s=2_400, claim_s=1_000)
-CHAIN = ChainSpec(anchor_interval=5_000, tau_reduce=100_000_000, tau_halt=200_000_000)
+CHAIN = ChainSpec(
+    anchor_interval=5_000, tau_reduce=100_000_000, tau_halt=200_000_000, outflow_limit=6_000 * USD)
 
 
 @dataclass
@@ -75,7 +78,7 @@ def l1_process(kind: str) -> Iterator[str]:
     """An L1 in a process of its own; its URL."""
     if kind == "anvil":
         command = [tool("anvil"), "--port", "0", "--chain-id", str(CHAIN_ID), "--hardfork", "prague",
-                   "--slots-in-an-epoch", "4", "--no-request-size-limit"]
+                   "--slots-in-an-epoch", "4", "--no-request-size-limit", "--prune-history", STATES]
         pattern = r"Listening on (\S+)"
     else:
         command = [sys.executable, "-m", "node.cli", "l1", "--port", "0", "--block-time-s", "0", "--json"]
@@ -144,22 +147,27 @@ def tower_config(arena: Arena, folder: Path) -> Config:
 
 
 @asynccontextmanager
-async def defended(arena: Arena, folder: Path) -> AsyncIterator[tuple[Field, HttpClient]]:
-    """A field at the beginning, and the watchtower that defends it."""
+async def undefended(arena: Arena) -> AsyncIterator[Field]:
+    """A field at the beginning, and nobody who watches."""
     client = L1Client(arena.url)
     try:
         assert await client.rpc("evm_revert", arena.snapshot), "the snapshot is there"
         arena.snapshot = await client.rpc("evm_snapshot")
-        async with trio.open_nursery() as nursery:
-            signer = LocalSigner(dev_accounts(10)[TOWER].key)
-            bound = await nursery.start(partial(service.run, tower_config(arena, folder), signer))
-            async with HttpClient(bound.http_url) as tower:
-                field = await open_field(client, arena.deployment)
-                field.nursery = nursery
-                yield field, tower
-            nursery.cancel_scope.cancel()
+        yield await open_field(client, arena.deployment)
     finally:
         client.close()
+
+
+@asynccontextmanager
+async def defended(arena: Arena, folder: Path) -> AsyncIterator[tuple[Field, HttpClient]]:
+    """A field at the beginning, and the watchtower that defends it."""
+    async with undefended(arena) as field, trio.open_nursery() as nursery:
+        signer = LocalSigner(dev_accounts(10)[TOWER].key)
+        bound = await nursery.start(partial(service.run, tower_config(arena, folder), signer))
+        async with HttpClient(bound.http_url) as tower:
+            field.nursery = nursery
+            yield field, tower
+        nursery.cancel_scope.cancel()
 
 
 async def proofs(tower: HttpClient) -> list[dict[str, Any]]:
@@ -168,4 +176,4 @@ async def proofs(tower: HttpClient) -> list[dict[str, Any]]:
     return found
 
 
-__all__ = ["KINDS", "Arena", "arena", "defended", "proofs"]
+__all__ = ["KINDS", "Arena", "arena", "defended", "proofs", "undefended"]

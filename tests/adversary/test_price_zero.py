@@ -1,7 +1,8 @@
 """The accident: a market goes to price 0 for a moment, and an engine that believes it liquidates everybody.
 
-It happened to a venue in a database maintenance. Here a price of 0 is refused and any leap must hold, so publishers, even
-all of them, liquidate nobody in a moment; and an operator whose own rules execute it is disproved in one L1 transaction.
+It happened to a venue in a database maintenance. Here a price of 0 is refused and any leap must hold, so publishers,
+even all of them, liquidate nobody in a moment; and an operator whose own rules execute it is disproved in one L1
+transaction.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def test_a_leap_that_does_not_hold_liquidates_nobody(market: DifferentialWorld, 
 
 
 def test_an_outage_that_follows_takes_nothing_from_the_buffer_of_anybody(market: DifferentialWorld) -> None:
-    """Zeros, then silence for an hour: the price goes stale, which liquidates nobody, and the first true one ends it."""
+    """Zeros, then silence for an hour: a stale price liquidates nobody, and the first true one ends it."""
     publish(market, 0)
     for _ in range(60):
         market.block(60_000)

@@ -144,6 +144,7 @@ def test_the_text_says_all_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "bond_usd 50,000 flag what the operator's bond holds" in words
     assert "a majority of L1's validators censors" in words and "this one is TOO SHORT" in words
     assert "Monte-Carlo check, 1,000 samples each" in words and "DISAGREE" not in words
+    assert "worth its tenth of the bond come 16 times a year" in words  # 1,461 deadlines, 2.55 deviations
     assert "earns its prover 5,000 USD: worth it up to 139 gwei" in words
 
 

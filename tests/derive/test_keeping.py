@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,10 +45,6 @@ class FakeBook:
     async def check(self, keepsake: Keepsake, *, prove: bool = True) -> Verdict:
         self.looks += 1
         return self.fates.get(keepsake.kept.position, Verdict(keepsake.kept.position, "waiting", 0))
-
-    @contextmanager
-    def remember(self) -> Iterator[None]:
-        yield
 
 
 @dataclass
@@ -172,6 +166,9 @@ async def test_verdicts_come_by_themselves_once_and_follow_a_rollback() -> None:
     scene.book.fates[5] = Verdict(5, "late", 0, b"proof")
     await scene.store.watch(1)
     assert entry.state == "late"
+    scene.book.fates[5] = Verdict(5, "kept", 4)
+    await scene.store.watch(1)
+    assert entry.state == "late", "its position is not posted yet"
     scene.store = scene.open()
     assert scene.store.counts() == {"waiting": 1}, "what it was is found anew"
 

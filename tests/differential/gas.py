@@ -139,8 +139,8 @@ def crowd(world: DifferentialWorld) -> None:
 
 
 def owe(world: DifferentialWorld, paid: list[int], gone: list[int]) -> None:
-    """Withdrawals ``paid`` among 10**7 others, and ``gone`` ones whose leaves were deleted before: a neighbour parts from
-    each at every one of the 24 bits that dense ids differ in. Straight into the state; ids below 2**24 were all given."""
+    """Withdrawals ``paid`` among 10**7 others, and ``gone`` ones whose leaves were deleted before: a neighbour parts
+    from each at every one of the 24 bits that dense ids differ in. Straight into the state, as if all were given."""
     near = {number ^ 1 << bit for number in (*paid, *gone) for bit in range(DENSE_BITS)} - {0, *gone}
     value = (0xBEEF << 64 | 10).to_bytes(32, "big")
     world.engine.globals.next_withdrawal = 1 << DENSE_BITS

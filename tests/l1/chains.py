@@ -81,7 +81,8 @@ class Chain:
 
 @asynccontextmanager
 async def l1_chain(kind: str, **settings: Any) -> AsyncIterator[Chain]:
-    """A fresh chain that mines on arrival; ``settings`` go to the embedded chain's config."""
+    """A fresh chain that mines on arrival. ``settings`` go to the embedded chain's config; anvil takes
+    ``slots_in_an_epoch``: its safe and finalized blocks are one and two epochs behind."""
     starter = {"embedded": _embedded, "anvil": _anvil}[kind]
     async with starter(settings) as url:
         client = L1Client(url, timeout_s=60)
@@ -100,10 +101,12 @@ async def _embedded(settings: dict[str, Any]) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _anvil(_settings: dict[str, Any]) -> AsyncIterator[str]:
+async def _anvil(settings: dict[str, Any]) -> AsyncIterator[str]:
     """Port 0 makes anvil choose one and print it."""
     command = [tool("anvil"), "--port", "0", "--chain-id", str(CHAIN_ID), "--hardfork", "prague",
-               "--slots-in-an-epoch", "4", "--no-request-size-limit"]
+               "--slots-in-an-epoch", str(settings.get("slots_in_an_epoch", 4)), "--no-request-size-limit",
+               # states kept in memory: what anvil puts on disk, it does not find again when it goes back there
+               "--prune-history", "20000"]
     async with trio.open_nursery() as nursery:
         process = await nursery.start(_start_process, command)
         url = None

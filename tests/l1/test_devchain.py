@@ -239,6 +239,8 @@ async def test_every_transaction_type_is_executed_as_on_anvil() -> None:
                 tx_hash = await chain.client.send_raw(bytes(signed.raw_transaction))
                 receipt = await chain.receipt(tx_hash)
                 shown = await chain.rpc("eth_getTransactionByHash", "0x" + tx_hash.hex())
+                raw = await chain.rpc("eth_getRawTransactionByHash", "0x" + tx_hash.hex())
+                assert bytes.fromhex(raw[2:]) == bytes(signed.raw_transaction)
                 outcomes.append((receipt.gas_used, receipt.success, shown["type"], shown.get("accessList"),
                                  shown.get("authorizationList"), shown["r"], shown["s"]))
             outcomes.append(await chain.client.code(bytes.fromhex(delegate.address[2:])))
@@ -250,6 +252,16 @@ async def test_every_transaction_type_is_executed_as_on_anvil() -> None:
                     await chain.client.send_raw(b"\x03\xc0")
     for ours, theirs in zip(seen["embedded"], seen["anvil"], strict=True):
         assert normal(ours) == normal(theirs)
+
+
+async def test_a_tool_that_stops_mining_can_put_it_back_as_it_was() -> None:
+    for kind in ("embedded", "anvil"):
+        async with l1_chain(kind) as chain:
+            asked = ("anvil_getAutomine", "anvil_getIntervalMining")
+            assert [await chain.rpc(name) for name in asked] == [True, None], kind
+            await chain.automine(False)
+            await chain.rpc("evm_setIntervalMining", 3)
+            assert [await chain.rpc(name) for name in asked] == [False, 3], kind
 
 
 def normal(value: Any) -> Any:

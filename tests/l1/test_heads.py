@@ -65,6 +65,21 @@ async def test_a_shorter_branch_is_a_reorg_too() -> None:
         assert (heads.latest.number, heads.reorg.ancestor.number, heads.reorg.depth) == (3, 3, 1)
 
 
+async def test_finality_outlives_a_shorter_branch() -> None:
+    """Where the tag goes back with the head, what was final still is: a fork below it is Critical."""
+    async with l1_chain("anvil", slots_in_an_epoch=4) as chain:
+        tracker = HeadTracker(chain.client)
+        await chain.mine(20)
+        heads = await tracker.poll()
+        assert heads is not None and heads.finalized.number == 12
+        await chain.rpc("anvil_rollback", 6)
+        heads = await tracker.poll()
+        assert heads is not None and heads.finalized.number == 6
+        await chain.rpc("anvil_reorg", 4, [])
+        with pytest.raises(Critical, match="finalized L1 block changed"):
+            await tracker.poll()
+
+
 async def test_without_tags_heads_are_counted_back() -> None:
     config = HeadsConfig(use_tags=False, safe_depth=2, finalized_depth=5)
     async with l1_chain("embedded") as chain:

@@ -21,7 +21,16 @@ from node.errors import Critical, Temporary
 from node.l1.fees import FeePolicy
 from node.l1.journal import FileJournal
 from node.l1.keys import LocalSigner
-from node.l1.sender import Intent, SendAborted, SenderConfig, SenderEvents, TxReverted, TxSender, open_sender
+from node.l1.sender import (
+    Intent,
+    SendAborted,
+    SendDisplaced,
+    SenderConfig,
+    SenderEvents,
+    TxReverted,
+    TxSender,
+    open_sender,
+)
 from node.l1.types import CallReverted, L1Receipt
 from tests.l1.chains import CHAIN_ID, KINDS, REPO, Chain, l1_chain
 from tests.l1.contract import call_data, creation_code
@@ -233,6 +242,28 @@ async def test_a_transaction_lost_in_a_reorg_is_published_again(kind: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_finished_transaction_that_a_reorg_took_holds_up_nobody(kind: str, tmp_path: Path) -> None:
+    """It is done, so nobody asks for it any more; but without it its successor could never be mined."""
+    config = SenderConfig(confirmations=0, resubmit_s=0.2, poll_s=0.02)
+    async with l1_chain(kind) as chain, sender_on(chain, tmp_path, config) as sender:
+        await chain.mine(3)
+        await sender.send(Intent("done", TARGET, b"", 3))
+        await chain.automine(False)
+
+        async def waits() -> bool:
+            return await chain.client.nonce(chain.signer().address, block="pending") == 2
+
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send, Intent("next", TARGET, b"", 4))
+                await until(waits)
+                await chain.rpc("anvil_reorg", 1, [])
+                assert await chain.client.balance(TARGET) == 0
+                await chain.automine(True)
+        assert await chain.client.balance(TARGET) == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_nonce_that_someone_else_used_aborts(kind: str, tmp_path: Path) -> None:
     async with l1_chain(kind) as chain:
         await chain.automine(False)
@@ -247,6 +278,36 @@ async def test_a_nonce_that_someone_else_used_aborts(kind: str, tmp_path: Path) 
             with trio.fail_after(DEADLINE_S), pytest.raises(SendAborted, match="nonce 0 was used"):
                 await sender.send(Intent("mine", TARGET, b"", 1))
         assert await chain.client.balance(TARGET) == 0
+
+
+async def test_a_nonce_that_went_back_to_a_former_transaction_of_ours_is_no_alarm(tmp_path: Path) -> None:
+    """L1 loses a finished transaction, its nonce goes to the next intent, and then L1 has the former one after all."""
+    config = SenderConfig(confirmations=0, resubmit_s=0.2, poll_s=0.02)
+    async with l1_chain("anvil") as chain, sender_on(chain, tmp_path, config) as sender:
+        first = await sender.send(Intent("first", TARGET, b"", 1))
+        raw = await chain.rpc("eth_getRawTransactionByHash", "0x" + first.tx_hash.hex())
+        await chain.automine(False)
+        await chain.rpc("anvil_reorg", 1, [])
+        outcomes: list[SendAborted] = []
+
+        async def send_second() -> None:
+            with pytest.raises(SendDisplaced, match="nonce 0 is on L1: first") as caught:
+                await sender.send(Intent("second", TARGET, b"", 2))
+            outcomes.append(caught.value)
+
+        async def published() -> bool:
+            return await chain.client.nonce(chain.signer().address, block="pending") == 1
+
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_second)
+                await until(published)
+                await chain.rpc("anvil_reorg", 1, [[raw, 0]])
+                await chain.automine(True)
+        with pytest.raises(SendDisplaced):
+            await sender.send(Intent("second", TARGET, b"", 2))
+        await sender.send(Intent("second, anew", TARGET, b"", 2))
+        assert len(outcomes) == 1 and await chain.client.balance(TARGET) == 3
 
 
 async def test_an_empty_account_is_told_to_be_funded(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from node.cli.fire.operator import MARKET, DrillOperator, publishers
 from node.cli.fire.sandbox import plan
 from node.config import from_mapping
+from node.l1.bindings import encode_post_batch
 from node.l1.deploy import deploy
 from node.l1.deployment import Deployment
 from node.l1.sender import open_sender
@@ -22,6 +23,7 @@ from node.rpc.client import HttpClient
 from node.sdk.l1 import MemoryJournal
 from prover import service
 from prover.drill_request import DrillRequest, remove_request, spent_gas, write_request
+from sequencer.villains import KINDS, corrupt
 from tests.prover.test_service import PATIENT, WATCHTOWER, proofs, strikes, trade, villainous, watching
 from tests.sequencer.l1_world import SENDER, World, deployed, wait_for
 from tests.sequencer.test_service import open_accounts
@@ -104,6 +106,13 @@ async def test_requests_that_could_cost_gas_for_nothing_are_refused_and_the_watc
                 await wait_for(lambda: strikes(world), lambda done: done, seconds=60)
             (answer,) = await proofs(tower)
             assert answer["batch"] > 0
+
+
+async def test_the_sandbox_gives_every_villain_his_opportunity(tmp_path: Path) -> None:
+    async with deployed(tmp_path, timings=PATIENT) as world, sandbox(world) as operator:
+        honest, context = await operator.next_batch()
+        wrong = {kind: corrupt(kind, honest, context) for kind in KINDS}
+        assert encode_post_batch(honest) not in map(encode_post_batch, wrong.values())
 
 
 async def test_a_real_fraud_comes_first_while_a_drill_is_on(tmp_path: Path) -> None:

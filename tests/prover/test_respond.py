@@ -217,6 +217,21 @@ async def test_a_proof_that_always_fails_is_given_up(autojump_clock: trio.testin
     assert "proof_failed" in {entry["event"] for entry in logs}
 
 
+async def test_an_l1_that_has_no_contracts_for_a_moment_ends_no_watch(autojump_clock: trio.testing.MockClock) -> None:
+    """In the middle of a reorganisation anvil answers as if nothing were deployed; a watchtower must outlive that."""
+    l1 = FakeL1(refusing("HEADER: not the stored one"), stored=b"")
+    scene = Scene(l1)
+
+    async def recover() -> None:
+        await trio.sleep(10)
+        l1.stored, l1.dry_run = header_hash(HEADER), lambda: TRUE_ROOT
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recover)
+        answer = await scene.respond()
+    assert (answer.outcome, scene.sender.sent) == ("proven", [scene.name])
+
+
 async def test_a_proof_that_failed_because_another_was_first_is_no_failure(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

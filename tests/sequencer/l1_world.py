@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -98,12 +98,18 @@ class World:
         return [int.from_bytes(item.topics[1], "big") for item in logs]
 
 
-class Trader:
-    """Signs and submits over RPC."""
+def wall_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
-    def __init__(self, rpc: HttpClient, domain: bytes) -> None:
+
+class Trader:
+    """Signs and submits over RPC. ``now_ms`` is the clock that its nonces and expiries follow."""
+
+    def __init__(self, rpc: HttpClient, domain: bytes, now_ms: Callable[[], int] = wall_ms) -> None:
         self.rpc = rpc
         self.domain = domain
+        self.now_ms = now_ms
         self.nonce = 0
 
     async def price(self, ticks: int = 600_000) -> None:
@@ -129,7 +135,7 @@ class Trader:
     async def place(self, account: int, name: str, side: int, price: int, lots: int) -> dict[str, Any]:
         from tests.stf.world import limit
 
-        now = time.time_ns() // 1_000_000
+        now = self.now_ms()
         self.nonce = max(self.nonce + 1, now)
         action = limit(0, side, price, lots, self.nonce)
         encoding.set_domain(self.domain)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from eth_hash.auto import keccak
 
 from node.config import BatcherConfig
 from node.derive.chain import Chain
+from node.derive.promises import SignedPromise, check_promise, digest, make_promise
 from node.errors import Critical
+from node.l1.keys import LocalSigner
 from node.stf.types import Status
 from sequencer.again import Undone, boundary, collect, forget, load, remaining, repeat, save
 from sequencer.batcher import new_record, plan_batch
 from sequencer.builder import MESSAGE, TX
+from sequencer.promises import find_promise, promise_write
 from tests.sequencer.world import Desk
 from tests.stf.world import address, buy, message, private_key, sell
 
@@ -155,3 +159,36 @@ def test_a_transaction_that_fits_no_more_stops_the_sequencer(tmp_path: Path) -> 
     desk = trading()
     with pytest.raises(Critical, match="take it anew"):
         desk.builder.repeat([b"\x09\x01", b"\xff"])
+
+
+def test_consumed_messages_are_remembered_through_resets_and_crashes() -> None:
+    """What L1 still lists as it was consumed is consumed again: for that, it must be known what was."""
+    desk = trading()
+    consumed = list(desk.inbox)
+    first = go_back(desk, 2)
+    assert first.first_message == len(consumed) - 1 and first.messages == consumed[-1:]
+    second = go_back(desk, 0, load(desk.chain))
+    assert (second.first_message, second.messages) == (0, consumed)
+    assert load(desk.chain).messages == consumed
+    forget(desk.chain)
+    assert load(desk.chain).messages == []
+
+
+def test_a_position_promised_again_in_a_longer_group_has_its_promise() -> None:
+    """Groups after a reset begin elsewhere; one from before it that begins nearer does not reach as far."""
+    desk = trading()
+    hashes = [keccak(data) for data in order(desk.chain, 1).values()]
+    signer = LocalSigner(keccak(b"sequencer"))
+
+    def promise(first: int, count: int) -> None:
+        made = make_promise(1, first, hashes[first : first + count], 1, bytes(32))
+        desk.chain.kv.write([promise_write(SignedPromise(made, signer.sign_hash(digest(desk.chain.domain, made))))])
+
+    promise(2, 2)
+    assert find_promise(desk.chain, 4) is None
+    promise(0, len(hashes))
+    for position, tx_hash in enumerate(hashes):
+        kept = find_promise(desk.chain, position)
+        assert kept is not None
+        check_promise(desk.chain.domain, signer.address, kept.signed, position, tx_hash, kept.path)
+    assert find_promise(desk.chain, len(hashes)) is None

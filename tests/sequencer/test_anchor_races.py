@@ -15,7 +15,7 @@ import pytest
 
 from node.config import BatcherConfig
 from node.derive.chain import Chain
-from node.errors import Temporary
+from node.errors import Critical, Reset, Temporary
 from node.l1 import bindings
 from node.l1.bindings import MessageEnqueued, encode_post_batch
 from node.l1.client import L1Client
@@ -23,9 +23,11 @@ from node.l1.journal import FileJournal
 from node.l1.sender import TxSender, open_sender
 from node.l1.types import L1Block, L1Log
 from node.storage.kv import MemoryKV
+from sequencer.again import Undone, collect, position_after, remaining, repeat
 from sequencer.anchoring import Anchor
 from sequencer.batcher import new_record, plan_batch, post_arguments
 from sequencer.builder import Builder, Limits
+from sequencer.rejoin import rejoin, unchanged
 from tests.sequencer.l1_world import OPERATOR, SENDER, TIMINGS, TRADERS, World, deployed
 
 CONFIG = BatcherConfig(post_ms=100, post_bytes=60_000, confirmations=0)
@@ -63,10 +65,13 @@ class Poster:
         self.now = 0
         self.chain = Chain.open(MemoryKV(), world.domain)
         self.l1 = Between(world.chain.client, world.rollup)
-        self.builder = Builder(self.chain, Limits(overdue_ms=10**12), lambda: self.now, lambda _kind, _content: None)
+        self.builder = self.new_builder()
         self.anchor = Anchor(
             self.chain, self.l1, world.rollup, sender, CONFIG,  # type: ignore[arg-type]
             start_block=0, poll_s=0.01, unanchored_ms_max=10**9, now_ms=lambda: self.now)
+
+    def new_builder(self) -> Builder:
+        return Builder(self.chain, Limits(overdue_ms=10**12), lambda: self.now, lambda _kind, _content: None)
 
     async def read_inbox(self) -> int:
         """Offer every message that L1 has; returns their number."""
@@ -78,6 +83,15 @@ class Poster:
             assert isinstance(event, MessageEnqueued)
             self.builder.add_message(number, event.message)
         return len(logs)
+
+    async def post_and_mine_again(self) -> None:
+        """A batch is posted, and mined again half a minute later in another branch."""
+        assert await self.anchor.step(flush=True)
+        mined = await self.world.chain.client.head()
+        await self.world.chain.rpc("evm_increaseTime", 30)
+        await self.world.chain.rpc("dev_reorg", 1, 1, True)
+        await self.world.chain.rpc("evm_mine")
+        assert (await self.world.chain.client.head()).timestamp > mined.timestamp + 20
 
     async def seal_at_l1_time(self) -> int:
         """Seal a block at L1's present time, with the messages offered; returns its number."""
@@ -171,3 +185,54 @@ async def test_a_batch_that_left_an_old_message_waiting_takes_in_the_block_that_
         assert last.header.inbox_cursor == poster.builder.cursor
         assert await world.view("inbox_count") == poster.builder.cursor + 1, "the posting's own notice"
         assert await world.posted() == [1, 2]
+
+
+async def test_a_posting_mined_again_at_another_time_is_adopted_anew(tmp_path: Path) -> None:
+    """A reorganisation returns it: the same batch, and another header, since that has the time of posting."""
+    async with posting(tmp_path) as poster:
+        await poster.post_and_mine_again()
+        before = poster.chain.last_batch()
+        assert before is not None and before.header is not None
+        assert not await poster.anchor.step()
+        record = poster.chain.last_batch()
+        assert record is not None and record.header is not None
+        assert record.header == replace(before.header, posted_at=record.header.posted_at) != before.header
+        assert await poster.world.posted() == [1] and poster.anchor.safe_block() == 1
+
+
+async def test_a_posting_from_before_a_reset_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    """The chain went back and forgot its batch; L1 has it after all. It is derived, and compared with the promises."""
+    async with posting(tmp_path) as poster:
+        await poster.post_and_mine_again()
+        chain, client, rollup = poster.chain, poster.world.chain.client, poster.world.rollup
+        head = chain.head_hash
+        undone = collect(chain, 0, Undone())
+        assert len(await unchanged(client, rollup, start_block=0, undone=undone)) == len(undone.messages) > 0
+        chain.rollback(0)
+        assert await rejoin(chain, client, rollup, start_block=0, undone=undone) == 1
+        assert chain.head_hash == head and remaining(undone, position_after(chain, chain.head.number)) == []
+        assert not await poster.anchor.step() and await poster.world.posted() == [1]
+        assert await rejoin(chain, client, rollup, start_block=0, undone=undone) == 0
+
+
+async def test_a_batch_on_l1_that_breaks_a_promise_stops_the_sequencer(tmp_path: Path) -> None:
+    async with posting(tmp_path) as poster:
+        await poster.post_and_mine_again()
+        undone = collect(poster.chain, 0, Undone())
+        undone.transactions[1] = b"\x02\x00"
+        poster.chain.rollback(0)
+        with pytest.raises(Critical, match="another transaction at position 1"):
+            await rejoin(poster.chain, poster.world.chain.client, poster.world.rollup, start_block=0, undone=undone)
+
+
+async def test_a_batch_of_ours_that_is_cut_otherwise_resets_and_unknown_ones_stop(tmp_path: Path) -> None:
+    async with posting(tmp_path) as poster:
+        assert await poster.anchor.step(flush=True)
+        undone = collect(poster.chain, 0, Undone())
+        poster.chain.rollback(0)
+        with pytest.raises(Critical, match="does not have: restore it"):
+            await poster.anchor.step()
+        poster.builder = poster.new_builder()
+        repeat(undone, poster.builder)  # finds no messages: the outcomes differ, the order does not
+        with pytest.raises(Reset, match="posted by this sequencer before"):
+            await poster.anchor.step()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from node.errors import Reset
+from node.l1 import bindings
+from node.l1.bindings import MessageEnqueued
 from node.l1.heads import HeadsConfig, HeadTracker
-from node.l1.types import L1Block, L1Log, TagNotOffered
+from node.l1.types import CallReverted, L1Block, L1Log, TagNotOffered
 from sequencer.feed import Feed
 from tests.derive.fake_l1 import ROLLUP, FakeL1
 from tests.sequencer.world import START_MS, Desk
@@ -30,6 +33,17 @@ class TaggedL1:
         if isinstance(block, int):
             return await self.l1.block(block)
         return next((mined.block for mined in self.l1.blocks if mined.block.hash == block), None)
+
+    async def call(self, to: bytes, data: bytes) -> bytes:
+        """The view ``inbox_hash_at``."""
+        assert data[:4] == bindings.selector("inbox_hash_at")
+        number = int.from_bytes(data[4:], "big")
+        logs = [log for mined in self.l1.blocks for log in mined.logs]
+        if number > len(logs):
+            raise CallReverted("INBOX_CURSOR: beyond the inbox", b"")
+        event = bindings.decode_event(logs[number - 1].topics, logs[number - 1].data)
+        assert isinstance(event, MessageEnqueued)
+        return event.running_hash
 
     async def logs(self, address: bytes, first: int, last: int, _topics: list[bytes]) -> list[L1Log]:
         return await self.l1.logs(address, first, last)
@@ -78,3 +92,36 @@ async def test_a_reorganisation_above_the_safe_head_takes_back_nothing_that_was_
     client.l1.mine(4)
     await feed.poll()
     assert desk.builder.next_message == 2 and desk.builder.message(1) == desk.inbox[2], "the message that stayed"
+
+
+async def test_a_consumed_message_that_the_new_branch_has_nearer_its_head_is_waited_for() -> None:
+    """It is not safe there yet, which is no reason to execute anything anew: L1 lists it as it was consumed."""
+    client = TaggedL1(20)
+    feed, desk = reading(client, 0)
+    client.l1.mine(30)
+    client.l1.enqueue(desk.inbox[0])
+    client.l1.mine(20)
+    await feed.poll()
+    desk.builder.tick()
+    assert desk.builder.cursor == 1
+    client.l1.reorg(21)
+    client.l1.enqueue(desk.inbox[0])
+    for _ in range(30):
+        client.l1.mine()
+        await feed.poll()
+    assert feed.caught_up and desk.builder.next_message == 1
+
+
+async def test_a_consumed_message_that_stays_away_resets() -> None:
+    client = TaggedL1(20)
+    feed, desk = reading(client, 0)
+    client.l1.mine(30)
+    client.l1.enqueue(desk.inbox[0])
+    client.l1.mine(20)
+    await feed.poll()
+    desk.builder.tick()
+    client.l1.reorg(21)
+    with pytest.raises(Reset, match="were consumed and are gone"):
+        for _ in range(10):
+            client.l1.mine()
+            await feed.poll()

@@ -6,7 +6,6 @@ but L1, and both reach the sequencer's roots.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -53,7 +52,7 @@ async def agrees(verifier: HttpClient, trader: Trader, block: int) -> None:
 
 async def withdraw(trader: Trader, account: int, name: str, amount: int) -> dict[str, Any]:
     """A signed withdrawal over RPC."""
-    now = time.time_ns() // 1_000_000
+    now = trader.now_ms()
     trader.nonce = max(trader.nonce + 1, now)
     encoding.set_domain(trader.domain)
     key = private_key(name)

@@ -90,7 +90,10 @@ def unseen(economy: Economy) -> Flow:
 
 
 def insider_usd(economy: Economy) -> float:
-    """Notional that the operator's trader can open un-anchored: from tau_reduce on, markets open nothing."""
+    """Notional that the operator's trader can open un-anchored: from tau_reduce on, markets open nothing.
+
+    Letting L2 time crawl does not stretch that: publishers' prices carry their time, which L2 time must have reached.
+    """
     open_s = min(economy.promise_deadline_s, economy.tau_reduce_s or economy.promise_deadline_s)
     return economy.insider_share * economy.turnover_usd_h * open_s / HOUR_S
 

@@ -205,6 +205,8 @@ def verdict_lines(economy: Economy, verdicts: list[Verdict], checks: list[Check]
     lines.append(f"A proof costs {usd(known['proof_cost_usd'] or 0)} USD at today's base fee and earns its prover "
                  f"{usd(known['prover_reward_usd'] or 0)} USD: worth it up to "
                  f"{known['proof_pays_up_to_gwei']:,.0f} gwei.")
+    lines.append("Price moves that make withholding worth its tenth of the bond come "
+                 f"{known['withhold_chances_a_year']:.2g} times a year.")
     if any(not check.agrees for check in checks):
         lines.append("A FORMULA AND ITS SIMULATION DISAGREE: do not trust this report.")
     lines.append(f"VERDICT: these attacks pay: {', '.join(paying)}." if paying else "VERDICT: no attack pays.")

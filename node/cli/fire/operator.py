@@ -124,10 +124,7 @@ class DrillOperator:
 
     async def post_wrong(self, kind: str, seed: int) -> tuple[str, int, L1Receipt]:
         """A wrong batch of a kind ("any": a random one that fits); the kind and its number. Raises Unsuitable."""
-        draft = await self._draft()
-        honest = self._trading(draft)
-        head = await self._client.head()
-        context = Context(draft.views[0], self._domain, draft.message_at, head.timestamp * 1_000, draft.parent)
+        honest, context = await self.next_batch()
         kinds = [kind] if kind != "any" else random.Random(seed).sample(KINDS, len(KINDS))
         reason = ""
         for each in kinds:
@@ -138,6 +135,14 @@ class DrillOperator:
                 continue
             return each, wrong.number, await self._post(each, wrong)
         raise Unsuitable(f"no batch of kind {kind} can be made in the sandbox: {reason}")
+
+    async def next_batch(self) -> tuple[PostBatch, Context]:
+        """An honest batch that could come next, and what its operator knows."""
+        draft = await self._draft()
+        honest = self._trading(draft)
+        head = await self._client.head()
+        return honest, Context(
+            draft.views[0], self._domain, draft.message_at, head.timestamp * 1_000, draft.parent)
 
     def _trading(self, draft: Draft) -> PostBatch:
         """Fills, a withdrawal, more orders. One message stays for a header that lies about it."""

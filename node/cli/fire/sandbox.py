@@ -20,7 +20,7 @@ from node.l1.deployment import ChainSpec, Deployment, MarketSpec, Plan, Timings,
 from node.l1.shipped import COURT, differences
 
 USD: Final = 1_000_000
-AGE_BLOCKS_MAX: Final = 50_000  # older ones take a watchtower too long to derive
+AGE_BLOCKS_MAX: Final = 250_000  # 5 weeks of 12 s; older ones take a watchtower too long to derive
 CONSTRUCTOR_GAS: Final = 150_000
 SETUP_GAS: Final = 1_300_000  # courts, six admin messages, opening
 FIRST_GAS: Final = 900_000  # sandbox dollars, seat, three deposits

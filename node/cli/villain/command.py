@@ -36,7 +36,7 @@ MODEST: Final = 10**17  # wei that each actor gets where ether is worth somethin
 
 def villain(
     *names: str, all: bool = False, list_: Annotated[bool, Parameter(name="--list")] = False, to_the_end: bool = False,
-    patience_s: int = 0, i_own_this_network: bool = False, l1_rpc: L1Url = DEFAULT_L1,
+    patience_s: int = 0, defence_s: float = 120.0, i_own_this_network: bool = False, l1_rpc: L1Url = DEFAULT_L1,
     deployment: DeploymentFile = DEFAULT_DEPLOYMENT, json: bool = False,
 ) -> None:
     """Attack a running network of your own by every known means, and report who lost what.
@@ -56,6 +56,8 @@ def villain(
         Also play attacks after which the rollup is over.
     patience_s
         Seconds of L1 time that an attack may really wait for, where L1's clock cannot be moved.
+    defence_s
+        Seconds in which the network's watchtowers must have proven a wrong batch.
     i_own_this_network
         Say that the network is yours. Needed on any L1 but the embedded one and anvil.
     """
@@ -73,7 +75,7 @@ def villain(
     from node.l1.deployment import load_deployment
 
     record = load_deployment(deployment)
-    campaign = Campaign(chosen, record, l1_rpc, to_the_end, patience_s, i_own_this_network)
+    campaign = Campaign(chosen, record, l1_rpc, to_the_end, patience_s, defence_s, i_own_this_network)
     run_async(campaign.run)
     emit(json, campaign.result(), campaign.text)
     if any(not outcome.held for outcome in campaign.outcomes):
@@ -106,6 +108,7 @@ class Campaign:
     url: str
     to_the_end: bool
     patience_s: int
+    defence_s: float
     owned: bool
 
     def __post_init__(self) -> None:
@@ -138,11 +141,14 @@ class Campaign:
             raise UserError("this L1 is no development chain: attacks burn bonds and may stop the rollup. If the "
                             "network is yours, say so with --i-own-this-network")
         purse = await make_purse(l1, self.deployment)
-        return await Field.open(
+        field = await Field.open(
             l1, self.deployment, purse, publisher_signers(l1, self.deployment), to_the_end=self.to_the_end)
+        field.defence_s = self.defence_s
+        return field
 
     async def _play(self, attack: Attack, field: Field) -> None:
         from node.cli.villain.catalogue import NotPlayable, play
+        from node.cli.villain.l1 import Refused
         from node.cli.villain.report import line
         from sequencer.forgery import Unsuitable
 
@@ -151,8 +157,8 @@ class Campaign:
         except NotPlayable as error:
             self.not_played[attack.name] = str(error)
             note(f"{attack.name}: not played: {error}")
-        except Unsuitable as error:
-            self.not_played[attack.name] = f"the state gives no opportunity: {error}"
+        except (Unsuitable, AssertionError, Refused) as error:
+            self.not_played[attack.name] = f"the network gives no opportunity: {error}"
             note(f"{attack.name}: not played: {self.not_played[attack.name]}")
         else:
             self.outcomes.append(outcome)

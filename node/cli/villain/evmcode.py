@@ -2,6 +2,9 @@
 
     forwarder   calldata = to:32 ‖ gas:32 ‖ data: calls ``to`` with all value, answers or reverts with what came back
     script      initcode that makes calls one after another, from the address that is being created
+
+``assemble`` turns larger ones into code: names of instructions, numbers (pushed), ``:name`` to jump to, ``@name`` its
+place, ``%n`` the place of the n-th byte of the data behind the code.
 """
 
 from __future__ import annotations
@@ -15,6 +18,36 @@ ALL_GAS: Final = 2**256 - 1
 CALLVALUE, CALLDATALOAD, CALLDATASIZE, CALLDATACOPY, CODECOPY = "34", "35", "36", "37", "39"
 RETURNDATASIZE, RETURNDATACOPY, SUB, ISZERO, JUMPI, JUMPDEST, DUP1 = "3d", "3e", "03", "15", "57", "5b", "80"
 PUSH0, CALL, RETURN, REVERT, POP = "5f", "f1", "f3", "fd", "50"
+
+OPS: Final = {
+    "STOP": 0x00, "ADD": 0x01, "MUL": 0x02, "SUB": 0x03, "DIV": 0x04, "LT": 0x10, "EQ": 0x14, "ISZERO": 0x15,
+    "AND": 0x16, "OR": 0x17, "NOT": 0x19, "SHL": 0x1B, "SHR": 0x1C, "CALLER": 0x33, "CALLDATALOAD": 0x35,
+    "CODECOPY": 0x39, "RETURNDATASIZE": 0x3D, "POP": 0x50, "MLOAD": 0x51, "MSTORE": 0x52, "SLOAD": 0x54, "SSTORE": 0x55,
+    "JUMP": 0x56, "JUMPI": 0x57, "GAS": 0x5A, "DUP1": 0x80, "DUP6": 0x85, "CALL": 0xF1, "RETURN": 0xF3, "REVERT": 0xFD}
+PLACE: Final = 3  # bytes of a PUSH2
+
+
+def assemble(text: str, data: bytes = b"") -> bytes:
+    """Runtime code, see the module. Raises KeyError for an instruction or a name that there is not."""
+    pieces: list[str] = []
+    names: dict[str, int] = {}
+    size = 0
+    for word in text.split():
+        if word[0] == ":":
+            names[word[1:]] = size
+        piece = word if word[0] in "@%" else _piece(word)
+        size += PLACE if piece[0] in "@%" else len(piece) // 2
+        pieces.append(piece)
+    places = {f"@{name}": at for name, at in names.items()}
+    code = "".join(f"61{places[piece] if piece[0] == '@' else size + int(piece[1:]):04x}" if piece[0] in "@%" else piece
+                   for piece in pieces)
+    return bytes.fromhex(code) + data
+
+
+def _piece(word: str) -> str:
+    if word[0] == ":":
+        return JUMPDEST
+    return push(int(word, 0)) if word[0].isdigit() else f"{OPS[word]:02x}"
 
 
 @dataclass(frozen=True)

@@ -8,44 +8,32 @@ back for the same seed, so accounts that an earlier attack opened are used again
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
-from eth_hash.auto import keccak
 
+from node.cli.villain.cast import USD, Cast, Purse
 from node.cli.villain.catalogue import DEV, ENDS, SCENE, SEAT, Attack, Broken, Terms
 from node.cli.villain.draft import Draft, Trader, buy, sell
-from node.cli.villain.l1 import Actor, Bill, NotPlayable, VillainL1, call_data
+from node.cli.villain.l1 import Actor, Bill, NotPlayable, VillainL1
 from node.cli.villain.ledger import Ledger
 from node.cli.villain.operator import Operator, Posted
 from node.derive.exodus import accounts_of
 from node.l1 import bindings, courts
 from node.l1.courts import EXODUS, PROMISE_COURT
 from node.l1.deployment import Deployment
-from node.l1.keys import LocalSigner, Signer
+from node.l1.keys import Signer
 from node.l1.types import L1Receipt
 from node.stf import state
-from node.stf.types import Status
+from node.stf.trie import TrieView
+from node.stf.types import BUY, CANCEL, SELL, Action, Status
 
-USD: Final = 1_000_000
 STAKE: Final = 10_000 * USD  # what each trader of the scene deposits
 TRADERS: Final = ("alice", "bob", "carol")
-ETHER: Final = 10**18
-ALLOWANCE: Final = 2**256 - 1
+ORDERS_TIDY: Final = 100
+LIST_MAX: Final = 16
 PATIENCE_S: Final = 60.0
 POLL_S: Final = 0.02
-
-
-@dataclass(frozen=True)
-class Purse:
-    """Where the villain's money comes from. ``seed``: 32 bytes that his cast's keys derive from (secret wherever ether
-    is worth something); ``ether_each``: wei that every actor starts with; ``faucet``: the token mints for anybody."""
-
-    signer: Signer
-    seed: bytes
-    ether_each: int = 20 * ETHER
-    faucet: bool = True
 
 
 class Field:
@@ -63,11 +51,11 @@ class Field:
         self.market = deployment.markets[0].market
         self.traders: dict[str, Trader] = {}
         self.nursery: trio.Nursery | None = None
-        self._purse = purse
-        self.funder = Actor("funder", purse.signer)
-        self._cast: dict[str, Actor] = {}
+        self.defence_s = PATIENCE_S
+        self.cast = Cast(l1, self.rollup, self.token, purse)
+        self.funder = self.cast.funder
         publisher_actors = [Actor(f"publisher {slot}", signer) for slot, signer in enumerate(publishers)]
-        self.operator = Operator(l1, deployment, self._make("operator", "attack"), publisher_actors)
+        self.operator = Operator(l1, deployment, self.cast.get("operator"), publisher_actors)
         self._ledger = Ledger(l1, deployment, self.operator)
 
     @classmethod
@@ -87,40 +75,14 @@ class Field:
 
     # --- the cast -----------------------------------------------------------------------------------------------------
 
-    def _make(self, name: str, side: str) -> Actor:
-        actor = Actor(name, LocalSigner(keccak(self._purse.seed + self.rollup + name.encode())), side)
-        self._cast[name] = actor
-        return actor
-
     async def actor(self, name: str, *, usd: int = 0, side: str = "attack") -> Actor:
         """An account by name, with ether, at least ``usd`` dollars, and the rollup's allowance to take them. ``side``:
         whose costs its transactions are."""
-        actor = self._cast.get(name) or self._make(name, side)
+        actor = self.cast.get(name, side)
         actor.side = side
         await self._ledger.join(actor)
-        await self._fund(actor, usd * USD)
+        self._ledger.give(actor, await self.cast.fund(actor, usd * USD))
         return actor
-
-    async def _fund(self, actor: Actor, micro: int) -> None:
-        ether = await self.l1.client.balance(actor.address)
-        if ether < self._purse.ether_each // 2:
-            await self.l1.must(
-                self.funder, actor.address, value=self._purse.ether_each - ether, gas=21_000, book=False)
-        held = await self._ledger.balance(actor.address)
-        if held < micro:
-            await self._pay(actor, micro - held)
-        if micro and not await self._allowed(actor, micro):
-            await self.l1.must(
-                actor, self.token, call_data("approve(address,uint256)", self.rollup, ALLOWANCE), book=False)
-
-    async def _pay(self, actor: Actor, micro: int) -> None:
-        what = "mint(address,uint256)" if self._purse.faucet else "transfer(address,uint256)"
-        await self.l1.must(self.funder, self.token, call_data(what, actor.address, micro), book=False)
-        self._ledger.give(actor, micro)
-
-    async def _allowed(self, actor: Actor, micro: int) -> bool:
-        data = call_data("allowance(address,address)", actor.address, self.rollup)
-        return int.from_bytes(await self.l1.client.call(self.token, data), "big") >= micro
 
     # --- preparation --------------------------------------------------------------------------------------------------
 
@@ -141,15 +103,15 @@ class Field:
 
     async def begin(self) -> None:
         """From here on losses, transactions and gas count."""
-        await self._ledger.begin(list(self._cast.values()))
+        await self._ledger.begin(self.cast.all)
 
     async def settle(self) -> tuple[dict[str, int], Bill, Bill]:
         """What everybody lost since ``begin`` (micro-USD), what the attack sent, what the defence."""
-        return await self._ledger.settle(list(self._cast.values()))
+        return await self._ledger.settle(self.cast.all)
 
     async def take_seat(self, name: str = "operator") -> Actor:
         """An actor in the seat, with a whole bond. Raises NotPlayable if somebody else sits there."""
-        actor = self._cast.get(name) or self._make(name, "attack")
+        actor = self.cast.get(name)
         await self._clear_seat(actor)
         holder = await self.ask("seat_holder")
         if holder == actor.address:
@@ -166,7 +128,7 @@ class Field:
     async def _clear_seat(self, but: Actor) -> None:
         """Whoever else of the cast sits there gets up."""
         holder = await self.ask("seat_holder")
-        for other in list(self._cast.values()):
+        for other in self.cast.all:
             if other.address == holder and other is not but:
                 await self.l1.must(other, self.rollup, self.call("leave_seat"), book=False)
 
@@ -188,8 +150,32 @@ class Field:
         for name in TRADERS:
             await self.actor(name)
             self.traders[name] = self._find(name)[0]
-        if not self._is_priced():
+        if await self._needs_anchor():
             await self._anchor()
+        await self._tidy()
+
+    async def _needs_anchor(self) -> bool:
+        """Whether the market has no mark yet, or too much time is un-anchored for orders to be welcome."""
+        head = await self.l1.client.head()
+        engine = self.operator.pipeline.engine
+        engine.bind()
+        g = engine.globals
+        tau, limit = head.timestamp * 1_000 - g.last_anchor, g.chain.tau_reduce
+        return state.get_board(self.market).mark == 0 or g.level != 0 or (limit > 0 and tau > limit // 2)
+
+    async def _tidy(self) -> None:
+        """Cancel what earlier attacks have left in the book, before an account may place no more."""
+        view = self.operator.view
+        mine = [(trader, own_orders(view, self.market, trader.account)) for trader in self.traders.values()]
+        if max(len(orders) for _trader, orders in mine) < ORDERS_TIDY:
+            return
+        draft = await self.operator.draft()
+        draft.block()
+        for trader, orders in mine:
+            for at in range(0, len(orders), LIST_MAX):
+                draft.actions(trader, *orders[at : at + LIST_MAX])
+        await self.operator.post(draft.batch(), draft)
+        await self.operator.sync()
 
     async def _anchor(self) -> None:
         """Post what L1 has, and a price: twice, since the first posting's notice is what says that L1 is followed."""
@@ -202,13 +188,8 @@ class Field:
             await self.operator.sync()
 
     def _find(self, name: str) -> list[Trader]:
-        actor = self._cast.get(name) or self._make(name, "attack")
+        actor = self.cast.get(name)
         return [Trader(actor, account) for account in accounts_of(self.operator.view, actor.address)]
-
-    def _is_priced(self) -> bool:
-        """Whether the market has a mark; drafts renew it."""
-        self.operator.pipeline.engine.bind()
-        return state.get_board(self.market).mark != 0
 
     def price_ticks(self, draft: Draft) -> int:
         """The market's mark, or where its price path starts."""
@@ -300,10 +281,11 @@ class Field:
         self.check(said.split(":")[0] == reason, f"L1 answered {said or 'yes'!r}, {reason} was expected")
         return said
 
-    async def fallen(self, posted: Posted, *, patience_s: float = PATIENCE_S) -> L1Receipt:
-        """Wait until somebody has dropped this batch: the transaction that did. Raises Broken if nobody does."""
+    async def fallen(self, posted: Posted) -> L1Receipt:
+        """Wait until somebody has dropped this batch: the transaction that did. Raises Broken if nobody does within
+        ``defence_s``."""
         topics = [bindings.topic("BatchesDropped")]
-        with trio.move_on_after(patience_s):
+        with trio.move_on_after(self.defence_s):
             while True:
                 head = await self.l1.client.head()
                 logs = await self.l1.client.logs(self.rollup, posted.receipt.block_number, head.number, topics)
@@ -311,7 +293,7 @@ class Field:
                     if int.from_bytes(log.topics[1], "big") <= posted.number:
                         return await self.l1.mined(log.tx_hash)
                 await trio.sleep(POLL_S)
-        raise Broken(f"batch {posted.number} is wrong and stands: nobody proved it within {patience_s:.0f} s")
+        raise Broken(f"batch {posted.number} is wrong and stands: nobody proved it within {self.defence_s:.0f} s")
 
     async def stands(self, posted: Posted) -> None:
         """Check that the batch is on L1 and that the rules agree with it."""
@@ -323,6 +305,19 @@ class Field:
     def status(self, found: Status, expected: Status) -> None:
         """Check what the rules answered."""
         self.check(found == expected, f"the rules answered {Status(found).name}, {expected.name} was expected")
+
+
+def own_orders(view: TrieView, market: int, account: int) -> list[Action]:
+    """Cancels for all that an account has resting in a market."""
+    found: list[Action] = []
+    for side in (BUY, SELL):
+        for key in view.keys(state.book_prefix(market, side)):
+            order = state.decode_order(view.get(key) or b"")
+            if order.account == account:
+                price = int.from_bytes(key[4:8], "big") ^ (0xFFFFFFFF if side == BUY else 0)
+                found.append(Action(
+                    CANCEL, market, side, price, seq=int.from_bytes(key[8:16], "big"), client_id=order.client_id))
+    return found
 
 
 async def _timings(l1: VillainL1, deployment: Deployment, name: str, functions: courts.Functions) -> tuple[int, ...]:

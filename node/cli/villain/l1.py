@@ -25,7 +25,7 @@ from node.l1.types import CallReverted, L1Block, L1Receipt, NodeRefused
 GWEI: Final = 10**9
 POLL_S: Final = 0.01
 WAIT_S: Final = 120.0
-REORG_MAX: Final = 64
+REORG_MAX: Final = 100  # the embedded chain keeps 128 states
 MEMPOOL_CALLS_S: Final = 120.0
 # the revert of a transaction as public chains mine it is not worth a whole block's gas
 NO_REASON: Final = "reverted without a reason"  # the ABI decoder's, or the rules' of the language
@@ -224,7 +224,8 @@ class VillainL1:
         """Let L1's clock jump on a development chain; wait for it on others, as far as patience goes. The head."""
         if not self.dev:
             return await self._wait(seconds)
-        await self.client.rpc("evm_increaseTime", seconds)
+        # counted from the head: increaseTime counts from the wall clock, which a head that was made may be ahead of
+        await self.set_next_time((await self.client.head()).timestamp + seconds)
         return await self.mine()
 
     async def _wait(self, seconds: int) -> L1Block:
@@ -260,9 +261,26 @@ class VillainL1:
         """Replace the last ``depth`` blocks by as many empty ones. The transactions named in ``keep`` (hashes of what
         ``publish`` or ``send`` sent) are mined again behind them, in this order; the rest is lost."""
         self.need_dev("reorganised")
+        async with self.held():
+            await self._replace(depth)
+        return await self._mine_again(keep)
+
+    async def take_back(self, receipt: L1Receipt, *, keep: Sequence[bytes] = ()) -> tuple[int, list[L1Receipt]]:
+        """``reorg`` just so deep that this transaction's block goes; the depth, and what was mined again. Others may
+        send meanwhile: the depth is counted while nothing is mined."""
+        self.need_dev("reorganised")
+        async with self.held():
+            depth = (await self.client.head()).number - receipt.block_number + 1
+            await self._replace(depth)
+        return depth, await self._mine_again(keep)
+
+    async def _replace(self, depth: int) -> None:
+        """Mining is held: anvil, which reorganises step by step, would mine into a branch that is half gone."""
         if not 1 <= depth <= REORG_MAX:
             raise ValueError(f"a reorganisation of {depth} blocks: 1 to {REORG_MAX} are possible")
         await self.client.rpc("anvil_reorg", depth, [])
+
+    async def _mine_again(self, keep: Sequence[bytes]) -> list[L1Receipt]:
         receipts = []
         for tx_hash in keep:
             raw = self._raw.get(tx_hash) or await self.raw(tx_hash)

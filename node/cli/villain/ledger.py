@@ -3,17 +3,20 @@
     wealth = tokens + bond + reward + Σ equity of one's L2 accounts, at last marks
            + deposits that L2 has not consumed + withdrawals that L1 has not paid
 
+In a rollup that has ended, what Exodus has paid for an account, or refunded of a deposit, is in tokens already; and a
+debt is nobody's claim any more, since L1 collects none: equity counts from zero up.
+
 Minted or given tokens are entered as such, so a loss is a loss whatever faucet filled the account. Gas is not in it: it
 is counted in transactions and gas, because its price is another chain's matter.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from node.cli.villain.l1 import Actor, Bill, VillainL1, call_data
 from node.cli.villain.operator import Operator
-from node.l1 import bindings
+from node.l1 import bindings, courts
 from node.l1.deployment import Deployment
 from node.stf import margin, state
 from node.stf.commitments import decode_message
@@ -35,6 +38,7 @@ class Ledger:
         self._token = bytes.fromhex(deployment.token[2:])
         self._courts = {bytes.fromhex(deployment.contracts[name][2:])
                         for name in ("FraudVerifier", "PromiseCourt", "Exodus")}
+        self._exodus_at = bytes.fromhex(deployment.contracts["Exodus"][2:])
         self._before: dict[bytes, int] = {}
         self._given: dict[bytes, int] = {}
         self._start_block = 0
@@ -64,19 +68,27 @@ class Ledger:
         bond = await self._operator.ask("bond_of", actor.address)
         on_l1: int = await self.balance(actor.address) + bond[0] + await self._operator.ask("reward_of", actor.address)
         view = self._operator.view
-        return on_l1 + equity_of(view, actor.address) + self._waiting(view, actor.address) + await self._unpaid(
+        ended = await self._operator.ask("frozen_at") != 0
+        on_l2 = [equity for account, equity in equities_of(view, actor.address)
+                 if not ended or (equity > 0 and not (await self._exodus("share_of", account))[2])]
+        return on_l1 + sum(on_l2) + await self._waiting(view, actor.address, ended) + await self._unpaid(
             view, actor.address)
 
-    def _waiting(self, view: TrieView, owner: bytes) -> int:
-        """Deposits in the inbox that the head has not consumed."""
+    async def _exodus(self, name: str, number: int) -> Any:
+        data = courts.encode_call(courts.EXODUS, name, number)
+        return courts.decode_result(courts.EXODUS, name, await self._l1.client.call(self._exodus_at, data))
+
+    async def _waiting(self, view: TrieView, owner: bytes, ended: bool) -> int:
+        """Deposits in the inbox that the head has not consumed, and that were not refunded."""
         inbox = self._operator.pipeline.inbox
         total = 0
         for number in range(self._operator.chain.head.cursor, inbox.count):
             message = decode_message(inbox.message(number) or bytes(29))
             if message.kind == MESSAGE_DEPOSIT:
                 account, named = int.from_bytes(message.payload[:4], "big"), message.payload[4:24]
-                whose = named if account == 0 else owner_of(view, account)
-                total += int.from_bytes(message.payload[24:32], "big") if whose == owner else 0
+                whose = message.sender if ended else named if account == 0 else owner_of(view, account)
+                refunded = ended and whose == owner and await self._exodus("is_refunded", number)
+                total += int.from_bytes(message.payload[24:32], "big") if whose == owner and not refunded else 0
         return total
 
     async def _unpaid(self, view: TrieView, owner: bytes) -> int:
@@ -110,6 +122,7 @@ class Ledger:
             lost["watchtower"] = -gained
         bills = self._l1.bills
         await self._bill_others(ours, bills["defence"])
+        self._l1.forget_costs()
         return lost, bills["attack"], bills["defence"]
 
     async def _rewards_of_others(self, ours: set[bytes]) -> int:
@@ -133,17 +146,17 @@ class Ledger:
                         bill.add(receipt)
 
 
-def equity_of(view: TrieView, owner: bytes) -> int:
-    """Equity of all accounts that the address owns, at last marks, micro-USD."""
+def equities_of(view: TrieView, owner: bytes) -> list[tuple[int, int]]:
+    """Every account that the address owns, with its equity at last marks, micro-USD."""
     wanted = int.from_bytes(owner, "big")
     engine = Engine(view, bytes(32), lambda _number: None)
-    total = 0
+    found = []
     for account in range(1, engine.globals.next_account):
         engine.begin_chunk()
         if state.get_key(account, 0).address == wanted:
             health = margin.health(account)
-            total += health.equity + health.haircut
-    return total
+            found.append((account, health.equity + health.haircut))
+    return found
 
 
 def owner_of(view: TrieView, account: int) -> bytes:

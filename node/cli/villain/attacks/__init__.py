@@ -8,7 +8,7 @@ from typing import Final
 
 #: first what every operator could try; then, in this order, whatever else stands in this folder
 FIRST: Final = ("devnet", "reorgs", "batches", "senders", "proofs", "promises", "claims", "inbox", "traders",
-                "seat", "ends")
+                "publishers", "seat", "ends")
 
 
 def load() -> None:

@@ -1,4 +1,4 @@
-"""The fifteen villains of the devnet: batches that pass every check at posting and are wrong all the same.
+"""The sixteen villains of the devnet: batches that pass every check at posting and are wrong all the same.
 
 Each posts its batch, and a watchtower that knows nothing but L1 proves it wrong in one transaction.
 """

@@ -22,31 +22,24 @@ from node.l1.types import L1Receipt
 from node.stf.commitments import unpack_position
 from sequencer.villains import KINDS
 
-DEPTHS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+DEPTHS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 
 
-async def depth_of(field: Field, receipt: L1Receipt) -> int:
-    """Blocks that a reorganisation must replace to take this transaction away."""
-    return (await field.l1.client.head()).number - receipt.block_number + 1
-
-
-async def deepen(field: Field, receipt: L1Receipt, depth: int) -> int:
-    """Mine until the transaction lies ``depth`` blocks deep (or deeper); the depth."""
-    missing = depth - await depth_of(field, receipt)
+async def deepen(field: Field, receipt: L1Receipt, depth: int) -> None:
+    """Mine until a reorganisation must replace ``depth`` blocks (or more) to take this transaction away."""
+    missing = depth - ((await field.l1.client.head()).number - receipt.block_number + 1)
     if missing > 0:
         await field.l1.mine(missing)
-    return await depth_of(field, receipt)
 
 
 async def strike(field: Field, *, kind: str, depth: int) -> str:
     """Post, fall, fall again without the first proof, fall again at another time."""
     posted = await post_wrong(field, kind)
     first = await field.fallen(posted)
-    proof_depth = await depth_of(field, first)
-    await field.l1.reorg(proof_depth)
+    proof_depth, _none = await field.l1.take_back(first)
     second = await field.fallen(posted)
-    deepest = await deepen(field, posted.receipt, depth)
-    (again,) = await field.l1.reorg(deepest, keep=[posted.receipt.tx_hash])
+    await deepen(field, posted.receipt, depth)
+    deepest, (again,) = await field.l1.take_back(posted.receipt, keep=[posted.receipt.tx_hash])
     field.check(again.success, "the wrong batch was refused when it came back")
     third = await field.fallen(await reposted(field, posted, again))
     field.check(await field.ask("bond_of", field.operator.actor.address) == (0, 0, 0), "the bond was not slashed whole")
@@ -71,8 +64,7 @@ for _kind, _depth in zip(KINDS, DEPTHS, strict=True):
 async def wrong_batch_reorged_for_good(field: Field) -> str:
     posted = await post_wrong(field, "credit-from-nothing")
     drop = await field.fallen(posted)
-    depth = await depth_of(field, posted.receipt)
-    await field.l1.reorg(depth)
+    depth, _none = await field.l1.take_back(posted.receipt)
     bond = (await field.ask("bond_of", field.operator.actor.address))[0]
     field.check(bond == field.terms.bond, "the bond was slashed for a batch that L1 does not have")
     _draft, honest = await field.honest()
@@ -84,8 +76,8 @@ async def wrong_batch_reorged_for_good(field: Field) -> str:
         apart=TRADING)
 async def honest_batch_reorged(field: Field) -> str:
     _draft, posted = await field.honest()
-    depth = await deepen(field, posted.receipt, 64)
-    (again,) = await field.l1.reorg(depth, keep=[posted.receipt.tx_hash])
+    await deepen(field, posted.receipt, 64)
+    depth, (again,) = await field.l1.take_back(posted.receipt, keep=[posted.receipt.tx_hash])
     field.check(again.success, "an honest batch was refused when it came back")
     await field.stands(await reposted(field, posted, again))
     return f"{depth} deep"
@@ -99,7 +91,7 @@ async def inbox_reorged_under_an_honest_batch(field: Field) -> str:
     deposit = await field.l1.must(
         alice, field.rollup, field.call("deposit", field.traders["alice"].account, alice.address, 100_000_000))
     _draft, posted = await field.honest(leave=0)
-    (again,) = await field.l1.reorg(await depth_of(field, deposit), keep=[posted.receipt.tx_hash])
+    _depth, (again,) = await field.l1.take_back(deposit, keep=[posted.receipt.tx_hash])
     field.check(not again.success, "a batch was taken whose inbox L1 does not have")
     await field.l1.reach(unpack_position(posted.header.globals[0]).l2_time_ms // 1_000 + 1)
     said = await field.l1.refused(field.operator.actor, field.rollup, encode_post_batch(posted.batch))
