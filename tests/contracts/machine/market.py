@@ -80,9 +80,10 @@ class Selling(Ending):
         data = claims.encode_buy(offer, signature)
         return Step(self.c.claim_market, data, by, reason, effect, MARKET_LOCK, moves=True)
 
-    @rule(who=whos, pick=picks, price=st.integers(1, 40), bent=st.sampled_from(("",) * 8 + BENT), later=st.integers(0, 3))
+    @rule(who=whos, pick=picks, price=st.integers(1, 40), bent=st.sampled_from(("",) * 8 + BENT),
+          later=st.integers(0, 3))
     def sell_claim(self, who: int, pick: int, price: int, bent: str, later: int) -> None:
-        """Whoever owns a claim, of a batch that is right or not, sells it to somebody, or signs and waits (``later`` 0)."""
+        """Whoever owns a claim, of a batch that is right or not, sells it, or signs and waits (``later`` is 0)."""
         owned = [(number, claim, person) for number, claim in self.all_claims() if number for person in self.people
                  if low(person) == self.owner_of(claim)]
         if not owned:
