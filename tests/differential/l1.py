@@ -7,14 +7,14 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from node.l1.bindings import PostBatch, decode_event, decode_post_batch, encode_post_batch, header_of
+from node.l1.bindings import PostBatch, RollupParams, decode_event, decode_post_batch, encode_post_batch, header_of
 from node.stf import encoding, witness
 from node.stf.commitments import BatchHeader, chunk_leaves, genesis_header, header_hash, inbox_hash, list_proof
 from node.stf.engine import Engine, genesis_leaves
 from node.stf.trie import MemoryTrie
-from tests.contracts.world import BOND, PARAMS, set_courts
+from tests.contracts.world import BOND, PARAMS, CourtTimes, set_courts
 from tests.differential.harness import Case, Outcome, deploy_verifier, execute, pack_messages
-from tests.evm import Evm, Receipt
+from tests.evm import Actor, Evm, Receipt
 from tests.stf.world import World, configure_market, private_key
 from tests.stf.world import address as address_number
 
@@ -24,18 +24,22 @@ class RollupWorld(World):
 
     base_params = PARAMS
 
-    def __init__(self) -> None:
-        self.evm = Evm()
+    def __init__(
+        self, *, params: RollupParams | None = None, times: CourtTimes | None = None, token: str = "TestUSD",
+        evm: Evm | None = None,
+    ) -> None:
+        self.evm = evm or Evm()
         self.admin, self.operator, self.prover = map(self.evm.actor, ("admin", "operator", "prover"))
         genesis = genesis_leaves()
         root = MemoryTrie(genesis).root()
         words = [int.from_bytes(value[i : i + 32], "big") for value in genesis.values() for i in range(0, 192, 32)]
-        self.params = replace(self.base_params, genesis_root=root, genesis_globals=tuple(words))
-        self.token = self.evm.deploy("TestUSD")
+        self.params = replace(params or self.base_params, genesis_root=root, genesis_globals=tuple(words))
+        self.token = self.evm.deploy(token)
         self.rollup = self.evm.deploy("Rollup", self.token, self.admin, self.params)
         self.verifier = deploy_verifier(self.evm, self.rollup)
         self.rollup.transact("set_verifier", self.verifier)
-        self.exodus, self.promise_court, self.claim_market = set_courts(self.evm, self.rollup)
+        times = times or CourtTimes()
+        self.exodus, self.promise_court, self.claim_market = set_courts(self.evm, self.rollup, times)
         self.domain = encoding.domain_separator(self.params.l2_chain_id, int(self.rollup.address, 16))
         super().__init__(start=self.evm.timestamp, strict=True)
         self.headers: list[BatchHeader] = [genesis_header(root, self.params.genesis_globals)]
@@ -102,12 +106,13 @@ class RollupWorld(World):
     def open_bytes(self) -> bytes:
         return bytes(self._open)
 
-    def post(self, batch: PostBatch) -> Posted:
+    def post(self, batch: PostBatch, *, sender: Actor | None = None, after_s: int = 60) -> Posted:
         """Post a batch a minute later; Rollup must accept it."""
-        self.evm.warp(60)
+        self.evm.warp(after_s)
         data = encode_post_batch(batch)
-        self._take(self.evm.message(self.rollup, data, sender=self.operator))
-        header = header_of(decode_post_batch(data), self.evm.timestamp, bytes.fromhex(self.operator.address[2:]))
+        poster = sender or self.operator
+        self._take(self.evm.message(self.rollup, data, sender=poster))
+        header = header_of(decode_post_batch(data), self.evm.timestamp, bytes.fromhex(poster.address[2:]))
         posted = Posted(header, self.headers[-1], batch.chunks, batch.roots, self.states[self.taken :])
         self.headers.append(header)
         self.posted.append(posted)
