@@ -405,6 +405,8 @@ def prove_conflict(
     @param bits the branch bit of each sibling on its path, from the leaf up
     @param siblings likewise
     """
+    # walking what no honest sequencer cuts could cost nearly a transaction's gas, and a fraud proof takes the bond as well
+    assert len(chunk) <= params.CHUNK_BYTES_MAX, "CHUNK: longer than the rules allow, prove fraud instead"
     tenure: Tenure = self._check_promise(promise)
     self._check_entry(promise, entry)
     self._check_batch(tenure, header, parent)
