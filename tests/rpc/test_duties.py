@@ -8,7 +8,7 @@ from node.rpc.methods.duties import find_duties
 from node.rpc.methods.reader import Reader
 from node.stf import encoding
 from node.stf.types import IOC, Status
-from tests.adversary.test_solvency import MARKETS, Crowd
+from tests.attacks.test_solvency import MARKETS, Crowd
 from tests.stf.world import World, buy, cancel_all, sell
 
 USD = 1_000_000

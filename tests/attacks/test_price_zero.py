@@ -19,7 +19,7 @@ from node.stf.trie import TrieView
 from node.stf.types import FORCED, Receipt, Status, Terms
 from sequencer.accident import price_zero
 from sequencer.forgery import USD, forge_of
-from tests.adversary.test_wrong_batches import disprove, world_reposts
+from tests.attacks.test_wrong_batches import disprove, world_reposts
 from tests.contracts.world import BOND
 from tests.differential.chunks import DifferentialWorld
 from tests.differential.harness import Court
