@@ -12,6 +12,7 @@ from node.cli.villain.attacks.traders import opened, posted_and_right
 from node.cli.villain.catalogue import FEE, SCENE, SOME, TRADING, attack
 from node.cli.villain.draft import Draft, buy, sell
 from node.cli.villain.field import STAKE, USD, Field
+from node.cli.villain.l1 import NotPlayable
 from node.stf import encoding, state
 from node.stf.types import Status
 
@@ -67,6 +68,9 @@ async def price_of_zero(field: Field) -> str:
 async def compromised_quorum(field: Field) -> str:
     mallory = await field.trader("mallory", STAKE // USD)
     draft, m, price = await opened(field)
+    limit = draft.engine.globals.outflow_limit
+    if limit > STAKE:
+        raise NotPlayable(f"{limit / USD:,.0f} USD may leave in a window, more than the villain can win")
     lots = 1_500
     draft.ok(draft.actions(field.traders["bob"], sell(m, price, lots, 1)))
     draft.ok(draft.actions(mallory, buy(m, price, lots, 1)))
@@ -79,7 +83,6 @@ async def compromised_quorum(field: Field) -> str:
         draft.run(encoding.write_liquidate(account, m))
     draft.actions(field.traders["alice"], buy(m, level * 98 // 100, lots, 5))
     draft.actions(mallory, sell(m, level * 98 // 100, lots, 2))
-    limit = draft.engine.globals.outflow_limit
     left, held_back = 0, 0
     for amount in (STAKE * 2, STAKE, STAKE // 2, limit, limit // 2, limit // 4, limit // 8):
         answer = draft.withdraw(mallory, amount).status
