@@ -34,11 +34,12 @@ from node.metrics import Metrics
 from node.service import Host, Verifier, run_verifier
 from prover import service as watchtower
 from prover.dry_run import Rehearsal
-from tests.simulation.auditor import Auditor, Violation
+from tests.simulation.auditor import Auditor, Ledger, Violation
 from tests.simulation.blocks import SimSigner
 from tests.simulation.genesis import Genesis, genesis
 from tests.simulation.hosts import Lifetime, Process
 from tests.simulation.network import SLOT_S, Network, Weather
+from tests.simulation.node import FINALIZED_DEPTH
 from tests.simulation.operators import Operator
 from tests.simulation.pests import Accuser, Copier, Flooder, Mangler
 
@@ -199,7 +200,7 @@ class Simulation:
             nursery.start_soon(self.network.run)
             for process in processes:
                 nursery.start_soon(process.supervise, self.network, Random(self.rng.random()))
-            await self._until(lambda: self.ledger.wrong >= self.settings.wrong)
+            await self._until(lambda: self._settled().wrong >= self.settings.wrong)
             self.operators["villain"].retired = True
             await self._until(lambda: all(not entry.wrong for entry in self.ledger.standing))
             self.network.weather = CALM
@@ -213,7 +214,7 @@ class Simulation:
             nursery.cancel_scope.cancel()
 
     @property
-    def ledger(self) -> Any:
+    def ledger(self) -> Ledger:
         """The books of L1's best chain."""
         return self.auditor.ledger(self.network.best)
 
@@ -221,6 +222,11 @@ class Simulation:
         """Whether every verifier has the auditor's state."""
         root = self.auditor.state_root(self.ledger.standing[-1].header)
         return all(verifier.chain.store.root() == root for verifier in self.verifiers.values())
+
+    def _settled(self) -> Ledger:
+        """The books at L1's finalized block: no reorganisation takes anything from them."""
+        best = self.network.best
+        return self.auditor.ledger(best.ancestor(max(self.genesis.history[-1].number, best.number - FINALIZED_DEPTH)))
 
     async def _until(self, done: Callable[[], bool]) -> None:
         while not done():
