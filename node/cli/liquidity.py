@@ -59,9 +59,11 @@ def price_of(dollars: float | None, amount: int) -> int:
 
 
 async def sell(
-    provider: str, l1_rpc: str, deployment: Path, claim: tuple[int, bytes, int], least: int, timeout_s: float
+    provider: str, l1_rpc: str, deployment: Path, claim: tuple[int, bytes, int], least: int, timeout_s: float, *,
+    ours: bool = False,
 ) -> tuple[dict[str, Any], str]:
-    """Sell a claim (id, recipient, micro-USD); the result for --json, and in words."""
+    """Sell a claim (id, recipient, micro-USD); the result for --json, and in words. ``ours``: the withdrawal was just
+    made, so that it is certainly still the caller's where it could not be sold."""
     from node.cli.keys import user_signer
     from node.l1.client import L1Client
     from node.l1.deployment import load_deployment
@@ -81,8 +83,9 @@ async def sell(
             seller = await ClaimSeller.open(client, l1, rollup, signer)
             sold = await seller.sell(number, recipient, amount, price_min=least, timeout_s=timeout_s, shown=shown)
     except AnchorlineError:
-        note(f"withdrawal {number} is not sold and still yours: sell it with `anchorline sell-claim {number}`, or have "
-             "L1 pay it after its window")
+        if ours:
+            note(f"withdrawal {number} is not sold and still yours: sell it with `anchorline sell-claim {number}`, or "
+                 "have L1 pay it after its window")
         raise
     finally:
         l1.close()

@@ -31,7 +31,7 @@ STOP_WITH_STDIN: Final = "ANCHORLINE_STOP_WITH_STDIN"
 
 #: what to do about a refusal that is no status of the rules, by its kind
 HINTS: Final = {
-    "MethodNotFound": "a verifier takes no orders; give the sequencer's --rpc",
+    "MethodNotFound": "this kind of node does not have it: orders go to a sequencer, claims to a liquidity provider",
 }
 
 

@@ -371,7 +371,7 @@ def withdraw(
                 if not json:
                     note(f"withdrawal {number} is promised; waiting until its batch is deep enough on L1")
                 sold, text = await sell(
-                    now, l1_rpc, deployment, (number, recipient, micro_usd(amount)), least, timeout_s)
+                    now, l1_rpc, deployment, (number, recipient, micro_usd(amount)), least, timeout_s, ours=True)
                 emit(json, result | sold, text)
                 return
             if not claim:

@@ -129,7 +129,8 @@ class ClaimSeller:
         offer = replace(theirs, seller=self._signer.address, id=number, recipient=recipient, amount=amount)
         if offer != theirs:
             raise BadQuote(f"the quote is for withdrawal {theirs.id} of {theirs.amount} micro-USD to "
-                           f"0x{theirs.recipient.hex()}, owned by 0x{theirs.seller.hex()}: not the claim you sell")
+                           f"0x{theirs.recipient.hex()}, owned by 0x{theirs.seller.hex()}: not the claim you sell, "
+                           f"whose owner should be your key's 0x{self._signer.address.hex()}")
         if not price_min <= offer.price <= amount:
             raise BadQuote(f"the provider pays {offer.price} micro-USD for {amount}, you want {price_min} or more")
         if offer.buyer in (NOBODY, self._signer.address):
