@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import trio
 from eth_hash.auto import keccak
 
-from node.cli.villain.catalogue import catalogue
+from node.cli.villain.catalogue import catalogue, play
+from node.cli.villain.field import Field
 from tests.adversary.ground import Arena, defended, undefended
 from tests.l1.chains import REPO
 
@@ -83,3 +85,39 @@ async def test_it_shows_the_catalogue_and_names_what_it_does_not_know(embedded: 
     assert status == 1 and "did you mean wrong-root-last?" in said
     status, _out, said = await villain(embedded, tmp_path)
     assert status == 1 and "--list shows them" in said
+
+
+async def test_in_a_campaign_every_attack_has_a_scene_of_its_own(embedded: Arena, tmp_path: Path) -> None:
+    """Positions, orders, a mark that was walked away and an ended rollup are nothing that the next attack would see."""
+    names = ["thief-liquidates", "wash-trades", "compromised-quorum", "one-liar-of-three", "price-of-zero",
+             "prices-out-of-time", "price-of-a-stranger", "garbage-before-the-freeze", "first-at-the-exit",
+             "withdrawn-and-claimed"]
+    async with defended(embedded, tmp_path / "tower") as (field, _tower):
+        await field.leave_seat()
+        status, out, progress = await villain(
+            embedded, tmp_path, *reversed(names), "--to-the-end", "--json", ANCHORLINE_PUBLISHER_KEYS=publisher_keys())
+    result: dict[str, Any] = json.loads(out)
+    assert (status, result["broken"], result["not_played"]) == (0, 0, []), progress
+    assert {row["attack"] for row in result["played"]} == set(names)
+
+
+async def fails(field: Field) -> str:
+    """An attack that stumbles over an honest step."""
+    field.operator.publishers[7]
+    return ""
+
+
+async def test_an_attack_that_fails_in_any_way_has_not_held(embedded: Arena) -> None:
+    entry = next(iter(catalogue().values()))
+    async with undefended(embedded) as field:
+        outcome = await play(replace(entry, play=fails), field)
+    assert not outcome.held and outcome.remark.endswith("IndexError: tuple index out of range")
+
+
+async def test_the_cast_of_another_episode_has_the_same_names_and_other_keys(embedded: Arena) -> None:
+    async with undefended(embedded) as field:
+        before = {name: field.cast.get(name).address for name in ("operator", "alice", "heir")}
+        await field.new_episode()
+        after = {name: field.cast.get(name).address for name in before}
+        assert after["operator"] == before["operator"] and not {after["alice"], after["heir"]} & set(before.values())
+        assert {*before.values(), *after.values()} <= set(field.cast.known)

@@ -170,25 +170,49 @@ def catalogue() -> dict[str, Attack]:
 
 
 async def play(entry: Attack, ground: Field) -> Outcome:
-    """Prepare what the attack needs, play it, measure. Raises NotPlayable where the network does not offer it."""
+    """Prepare what the attack needs, play it, measure. Raises NotPlayable where the network does not offer it, and
+    whatever went wrong in the preparation; from there on nothing but an outcome comes of it."""
     await ground.prepare(entry)
     began = trio.current_time()
-    try:
-        with trio.fail_after(PATIENCE_S):
-            remark = await entry.play(ground)
-        held = True
-    except Broken as error:
-        held, remark = False, str(error)
-    except Refused as error:
-        held, remark = False, f"L1 refused what it should have taken: {error}"
-    except trio.TooSlowError:
-        held, remark = False, f"nothing came of it within {PATIENCE_S:.0f} s: is a watchtower running?"
+    remark = await _played(entry, ground)
+    broken = remark if isinstance(remark, Broken) else None
     seconds = trio.current_time() - began
-    lost, attackers, defenders = await ground.settle()
+    try:
+        lost, attackers, defenders = await ground.settle()
+    except Exception as error:
+        why = str(broken or f"who lost what cannot be measured: {said(error)}")
+        return Outcome(entry.name, False, {}, Bill(), Bill(), seconds, why)
     besides = entry.apart | (ground.exposed - {*entry.loses, *entry.gains})
     lost = {party: micro for party, micro in lost.items() if party not in besides}
-    wrong = "" if not held else unexpected(entry, lost, defenders, ground.terms)
-    return Outcome(entry.name, held and not wrong, lost, attackers, defenders, seconds, wrong or remark)
+    wrong = str(broken) if broken else unexpected(entry, lost, defenders, ground.terms)
+    return Outcome(entry.name, not wrong, lost, attackers, defenders, seconds, wrong or str(remark))
+
+
+async def _played(entry: Attack, ground: Field) -> str | Broken:
+    """The attack's remark, or what happened that must not; an attack that fails in any way has not shown that the
+    protocol holds. Raises NotPlayable and Unsuitable: there is no such attack on this network."""
+    from sequencer.forgery import Unsuitable
+
+    try:
+        with trio.fail_after(PATIENCE_S):
+            return await entry.play(ground)
+    except (NotPlayable, Unsuitable):
+        raise
+    except Broken as error:
+        return error
+    except Refused as error:
+        return Broken(f"L1 refused what it should have taken: {error}")
+    except trio.TooSlowError:
+        return Broken(f"nothing came of it within {PATIENCE_S:.0f} s: is a watchtower running?")
+    except Exception as error:
+        return Broken(f"it went on in no way that the catalogue knows: {said(error)}")
+
+
+def said(error: BaseException) -> str:
+    """An exception in one line, the first of a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def unexpected(entry: Attack, lost: Mapping[str, int], defence: Bill, terms: Terms) -> str:
@@ -208,4 +232,5 @@ def unexpected(entry: Attack, lost: Mapping[str, int], defence: Bill, terms: Ter
 
 
 __all__ = ["BOND", "DEV", "ENDS", "FEE", "SCENE", "SEAT", "SOME", "TENTH", "TRADING", "Amount", "Attack", "Broken",
-           "NotPlayable", "Outcome", "Terms", "attack", "catalogue", "dollars", "fees", "play", "share", "unexpected"]
+           "NotPlayable", "Outcome", "Terms", "attack", "catalogue", "dollars", "fees", "play", "said", "share",
+           "unexpected"]

@@ -128,9 +128,7 @@ class Campaign:
             await client.check_chain(self.deployment.l1_chain_id)
             l1 = await VillainL1.open(client, patience_s=self.patience_s)
             field = await self._field(l1)
-            for attack in self.attacks:
-                await self._play(attack, field)
-            await field.leave_seat()
+            await self._all(field)
         finally:
             client.close()
 
@@ -146,23 +144,62 @@ class Campaign:
         field.defence_s = self.defence_s
         return field
 
-    async def _play(self, attack: Attack, field: Field) -> None:
-        from node.cli.villain.catalogue import NotPlayable, play
-        from node.cli.villain.l1 import Refused
+    async def _all(self, field: Field) -> None:
+        """Everything that the rollup outlives, then leave the seat; then the ends, each of which is one."""
+        from node.cli.villain.catalogue import ENDS
+
+        for attack in self.attacks:
+            if ENDS not in attack.needs or not self.to_the_end:
+                await self._play(attack, field)
+        await self._leave(field)
+        ends = [attack for attack in self.attacks if ENDS in attack.needs] if self.to_the_end else []
+        # whoever needs watchtowers needs the rollup that they watch
+        ended = ""
+        for attack in sorted(ends, key=needs_no_watchtower):
+            if field.l1.dev and needs_no_watchtower(attack):
+                await self._play(attack, field, twin=True)
+            elif ended:
+                self._skip(attack, f"{ended} has ended the rollup: play it on another deployment")
+            elif await self._play(attack, field):
+                ended = attack.name
+        await field.cast.give_back()
+
+    async def _leave(self, field: Field) -> None:
+        """The seat is free again for others, and so is the book."""
+        from node.cli.villain.catalogue import said
+
+        try:
+            await field.clear()
+            await field.leave_seat()
+        except Exception as error:
+            note(f"the scene is not cleared: {said(error)}")
+
+    async def _play(self, attack: Attack, field: Field, *, twin: bool = False) -> bool:
+        """Play one in a scene of its own, and keep its outcome or why there is none; whether it was played. Whatever
+        happens, the next one gets its turn."""
+        from node.cli.villain.catalogue import NotPlayable, play, said
         from node.cli.villain.report import line
+        from node.cli.villain.twin import open_twin
         from sequencer.forgery import Unsuitable
 
         try:
-            outcome = await play(attack, field)
+            await field.new_episode()
+            outcome = await play(attack, await open_twin(field) if twin else field)
         except NotPlayable as error:
-            self.not_played[attack.name] = str(error)
-            note(f"{attack.name}: not played: {error}")
-        except (Unsuitable, AssertionError, Refused) as error:
-            self.not_played[attack.name] = f"the network gives no opportunity: {error}"
-            note(f"{attack.name}: not played: {self.not_played[attack.name]}")
+            self._skip(attack, str(error))
+        except Unsuitable as error:
+            self._skip(attack, f"the network gives no opportunity: {error}")
+        except Exception as error:
+            self._skip(attack, f"it could not be prepared: {said(error)}")
         else:
             self.outcomes.append(outcome)
             note(line(outcome))
+            return True
+        return False
+
+    def _skip(self, attack: Attack, reason: str) -> None:
+        self.not_played[attack.name] = reason
+        note(f"{attack.name}: not played: {reason}")
 
     def result(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -177,6 +214,11 @@ class Campaign:
         from node.cli.villain.report import table
 
         return table(self.outcomes, self.not_played)
+
+
+def needs_no_watchtower(attack: Attack) -> bool:
+    """Whether the attack is answered by its own cast alone."""
+    return attack.proofs == 0 and "watchtower" not in attack.gains
 
 
 async def make_purse(l1: VillainL1, deployment: Deployment) -> Purse:

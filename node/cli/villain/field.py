@@ -1,13 +1,14 @@
 """The field: what an attack works on. One deployment on one L1, a cast with fresh keys, an operator who knows all that
 L1 knows, and, somewhere out there, watchtowers run by others.
 
-Preparation (money, the seat, accounts, prices) costs the attack nothing; what counts begins with it. The same keys come
-back for the same seed, so accounts that an earlier attack opened are used again.
+Preparation (money, the seat, accounts, prices) costs the attack nothing; what counts begins with it. ``new_episode``
+gives the next attack a scene of its own: new accounts under the old names, an empty book (as far as it was the cast's),
+the mark where it started. Within an episode the same names are the same accounts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import trio
@@ -16,7 +17,7 @@ from node.cli.villain.cast import USD, Cast, Purse
 from node.cli.villain.catalogue import DEV, ENDS, SCENE, SEAT, Attack, Broken, Terms
 from node.cli.villain.draft import Draft, Trader, buy, sell
 from node.cli.villain.l1 import Actor, Bill, NotPlayable, VillainL1
-from node.cli.villain.ledger import Ledger
+from node.cli.villain.ledger import Ledger, owner_of
 from node.cli.villain.operator import Operator, Posted
 from node.derive.exodus import accounts_of
 from node.l1 import bindings, courts
@@ -33,6 +34,10 @@ TRADERS: Final = ("alice", "bob", "carol")
 ORDERS_TIDY: Final = 100
 LIST_MAX: Final = 16
 PATIENCE_S: Final = 60.0
+STEPS_MAX: Final = 60
+PPM: Final = 1_000_000
+FAR: Final = 3
+MARK_PERCENT: Final = 1  # the cap of the basis, which the market forgets by itself, and a little
 POLL_S: Final = 0.02
 
 
@@ -130,10 +135,9 @@ class Field:
 
     async def _clear_seat(self, but: Actor) -> None:
         """Whoever else of the cast sits there gets up."""
-        holder = await self.ask("seat_holder")
-        for other in self.cast.all:
-            if other.address == holder and other is not but:
-                await self.l1.must(other, self.rollup, self.call("leave_seat"), book=False)
+        other = self.cast.known.get(await self.ask("seat_holder"))
+        if other is not None and other is not but:
+            await self.l1.must(other, self.rollup, self.call("leave_seat"), book=False)
 
     async def leave_seat(self) -> None:
         """Leave the seat to others, whoever of the cast holds it."""
@@ -145,9 +149,9 @@ class Field:
             raise NotPlayable("it needs the publishers' keys: set ANCHORLINE_PUBLISHER_KEYS")
         await self.operator.sync()
         missing = [name for name in TRADERS if not self._find(name)]
-        for name in missing:
-            actor = await self.actor(name, usd=STAKE // USD)
-            await self.l1.must(actor, self.rollup, self.call("deposit", 0, actor.address, STAKE), book=False)
+        async with trio.open_nursery() as nursery:  # on an L1 with a block time each step of one takes a block
+            for name in missing:
+                nursery.start_soon(self._stake, name)
         if missing:
             await self._anchor()
         for name in TRADERS:
@@ -156,6 +160,24 @@ class Field:
         if await self._needs_anchor():
             await self._anchor()
         await self._tidy()
+        await self._bring_mark_back()
+
+    async def _stake(self, name: str) -> None:
+        actor = await self.actor(name, usd=STAKE // USD)
+        await self.l1.must(actor, self.rollup, self.call("deposit", 0, actor.address, STAKE), book=False)
+
+    async def clear(self) -> None:
+        """Take what the cast has left out of the book, if the seat is ours: nobody could do so later."""
+        self.traders = {}
+        if await self.ask("seat_holder") == self.operator.actor.address:
+            await self.operator.sync()
+            await self._tidy()
+
+    async def new_episode(self) -> None:
+        """Everybody but the operator gives back what is left and is somebody new from here on."""
+        await self.cast.give_back()
+        self.traders = {}
+        self.cast.begin((await self.l1.client.head()).number)
 
     async def _needs_anchor(self) -> bool:
         """Whether the market has no fresh mark, or too much time is un-anchored for orders to be welcome."""
@@ -169,18 +191,40 @@ class Field:
         return stale or g.level != 0 or (limit > 0 and now - g.last_anchor > limit // 2)
 
     async def _tidy(self) -> None:
-        """Cancel what earlier attacks have left in the book, before an account may place no more."""
-        view = self.operator.view
-        mine = [(trader, own_orders(view, self.market, trader.account)) for trader in self.traders.values()]
-        if max(len(orders) for _trader, orders in mine) < ORDERS_TIDY:
+        """Cancel what the cast of earlier attacks has left in the book: it would trade with this one's."""
+        left = cast_orders(self.operator.view, self.market, self.cast.known)
+        kept = {trader.account for trader in self.traders.values()}
+        if not any(account not in kept or len(orders) >= ORDERS_TIDY for account, (_who, orders) in left.items()):
             return
         draft = await self.operator.draft()
         draft.block()
-        for trader, orders in mine:
+        for account, (actor, orders) in left.items():
             for at in range(0, len(orders), LIST_MAX):
-                draft.actions(trader, *orders[at : at + LIST_MAX])
+                draft.actions(Trader(actor, account), *orders[at : at + LIST_MAX])
         await self.operator.post(draft.batch(), draft)
         await self.operator.sync()
+
+    async def _bring_mark_back(self) -> None:
+        """Publish the mark back to where the market started, if an attack has moved it."""
+        start = self.deployment.markets[0].price
+        for _ in range(STEPS_MAX):
+            engine = self.operator.pipeline.engine
+            engine.bind()
+            board, prices = state.get_board(self.market), state.get_price_state(self.market)
+            if abs(board.mark - start) * 100 <= start * MARK_PERCENT and prices.jump_price == 0:
+                return
+            config = state.get_market(self.market)
+            # half a limit, which also counts from the last volatility sample; from far away only a jump gets there
+            most = prices.index * (config.jump_limit or PPM) // PPM // 2
+            near = start <= FAR * prices.index and prices.index <= FAR * start
+            price = max(prices.index - most, min(prices.index + most, start)) if near else start
+            await self.l1.reach((await self.l1.client.head()).timestamp + config.jump_hold // 1_000 + 1)
+            draft = await self.operator.draft()
+            draft.block()
+            draft.price({self.market: price})
+            await self.operator.post(draft.batch(), draft)
+            await self.operator.sync()
+        raise NotPlayable("an earlier attack has moved the mark, and publishing does not bring it back: play it alone")
 
     async def _anchor(self) -> None:
         """Post what L1 has, and a price: twice, since the first posting's notice is what says that L1 is followed."""
@@ -319,15 +363,16 @@ def holds_positions(view: TrieView, owner: bytes) -> bool:
     return any(position.size != 0 for row in rows for position in row.positions)
 
 
-def own_orders(view: TrieView, market: int, account: int) -> list[Action]:
-    """Cancels for all that an account has resting in a market."""
-    found: list[Action] = []
+def cast_orders(view: TrieView, market: int, cast: Mapping[bytes, Actor]) -> dict[int, tuple[Actor, list[Action]]]:
+    """Cancels for all that accounts of the cast (by address) have resting in a market, by account."""
+    found: dict[int, tuple[Actor, list[Action]]] = {}
     for side in (BUY, SELL):
         for key in view.keys(state.book_prefix(market, side)):
             order = state.decode_order(view.get(key) or b"")
-            if order.account == account:
+            actor = cast.get(owner_of(view, order.account))
+            if actor is not None:
                 price = int.from_bytes(key[4:8], "big") ^ (0xFFFFFFFF if side == BUY else 0)
-                found.append(Action(
+                found.setdefault(order.account, (actor, []))[1].append(Action(
                     CANCEL, market, side, price, seq=int.from_bytes(key[8:16], "big"), client_id=order.client_id))
     return found
 

@@ -95,6 +95,7 @@ class VillainL1:
         self.wait_s = WAIT_S
         self.bills: dict[str, Bill] = {"attack": Bill(), "defence": Bill()}
         self._raw: dict[bytes, bytes] = {}
+        self._sending: dict[bytes, trio.Lock] = {}
         self._published: dict[bytes, str] = {}
 
     @classmethod
@@ -143,14 +144,16 @@ class VillainL1:
         """Sign and publish; returns the hash at once. A greater ``tip`` (wei) is mined first within a block."""
         head = await self.client.head()
         limit = gas if gas is not None else await self._limit(actor, to, data, value)
-        plain = {
-            "type": 2, "chainId": self.chain_id, "value": value, "data": data, "gas": limit,
-            "nonce": await self.client.nonce(actor.address, block="pending"), "maxPriorityFeePerGas": tip,
-            "maxFeePerGas": 2 * head.base_fee + tip} | fields
-        if to:
-            plain["to"] = to
-        raw = actor.signer.sign_transaction(plain)
-        tx_hash = await self.client.send_raw(raw)
+        # one at a time for each sender: two that ask for a nonce at once get the same
+        async with self._sending.setdefault(actor.address, trio.Lock()):
+            plain = {
+                "type": 2, "chainId": self.chain_id, "value": value, "data": data, "gas": limit,
+                "nonce": await self.client.nonce(actor.address, block="pending"), "maxPriorityFeePerGas": tip,
+                "maxFeePerGas": 2 * head.base_fee + tip} | fields
+            if to:
+                plain["to"] = to
+            raw = actor.signer.sign_transaction(plain)
+            tx_hash = await self.client.send_raw(raw)
         self._raw[tx_hash] = raw
         self._published[tx_hash] = actor.side
         return tx_hash

@@ -57,6 +57,8 @@ async def price_of_zero(field: Field) -> str:
             liquidated = draft.run(encoding.write_liquidate(field.traders[name].account, m))
             field.check(liquidated.status in (Status.NOT_LIQUIDATABLE, Status.STALE_PRICE),
                         f"{name} was liquidated at a price of {low}: {Status(liquidated.status).name}")
+    draft.block(500)
+    draft.price({m: price})
     field.check(mark(field, draft) > price * 9 // 10, "the mark followed")
     await posted_and_right(field, draft)
     return f"zero is no price, one tick is a jump that waits ({', '.join(sorted(answer.name for answer in answers))})"
