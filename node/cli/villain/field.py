@@ -8,7 +8,7 @@ the mark where it started. Within an episode the same names are the same account
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
@@ -17,8 +17,9 @@ from node.cli.villain.cast import USD, Cast, Purse
 from node.cli.villain.catalogue import DEV, ENDS, SCENE, SEAT, Attack, Broken, Terms
 from node.cli.villain.draft import Draft, Trader, buy, sell
 from node.cli.villain.l1 import Actor, Bill, NotPlayable, VillainL1
-from node.cli.villain.ledger import Ledger, owner_of
+from node.cli.villain.ledger import Ledger
 from node.cli.villain.operator import Operator, Posted
+from node.cli.villain.scene import bring_mark_back, clear_book, holds_positions
 from node.derive.exodus import accounts_of
 from node.l1 import bindings, courts
 from node.l1.courts import EXODUS, PROMISE_COURT
@@ -26,18 +27,11 @@ from node.l1.deployment import Deployment
 from node.l1.keys import Signer
 from node.l1.types import L1Receipt
 from node.stf import state
-from node.stf.trie import TrieView
-from node.stf.types import BUY, CANCEL, SELL, Action, Status
+from node.stf.types import Status
 
 STAKE: Final = 10_000 * USD  # what each trader of the scene deposits
 TRADERS: Final = ("alice", "bob", "carol")
-ORDERS_TIDY: Final = 100
-LIST_MAX: Final = 16
 PATIENCE_S: Final = 60.0
-STEPS_MAX: Final = 60
-PPM: Final = 1_000_000
-FAR: Final = 3
-MARK_PERCENT: Final = 1  # the cap of the basis, which the market forgets by itself, and a little
 POLL_S: Final = 0.02
 
 
@@ -160,7 +154,11 @@ class Field:
         if await self._needs_anchor():
             await self._anchor()
         await self._tidy()
-        await self._bring_mark_back()
+        await bring_mark_back(self.l1, self.operator, self.market, self.deployment.markets[0].price)
+
+    async def _tidy(self) -> None:
+        kept = {trader.account for trader in self.traders.values()}
+        await clear_book(self.operator, self.market, self.cast.known, kept)
 
     async def _stake(self, name: str) -> None:
         actor = await self.actor(name, usd=STAKE // USD)
@@ -189,42 +187,6 @@ class Field:
         board = state.get_board(self.market)
         stale = board.mark == 0 or now - board.mark_time > board.stale_ms // 2
         return stale or g.level != 0 or (limit > 0 and now - g.last_anchor > limit // 2)
-
-    async def _tidy(self) -> None:
-        """Cancel what the cast of earlier attacks has left in the book: it would trade with this one's."""
-        left = cast_orders(self.operator.view, self.market, self.cast.known)
-        kept = {trader.account for trader in self.traders.values()}
-        if not any(account not in kept or len(orders) >= ORDERS_TIDY for account, (_who, orders) in left.items()):
-            return
-        draft = await self.operator.draft()
-        draft.block()
-        for account, (actor, orders) in left.items():
-            for at in range(0, len(orders), LIST_MAX):
-                draft.actions(Trader(actor, account), *orders[at : at + LIST_MAX])
-        await self.operator.post(draft.batch(), draft)
-        await self.operator.sync()
-
-    async def _bring_mark_back(self) -> None:
-        """Publish the mark back to where the market started, if an attack has moved it."""
-        start = self.deployment.markets[0].price
-        for _ in range(STEPS_MAX):
-            engine = self.operator.pipeline.engine
-            engine.bind()
-            board, prices = state.get_board(self.market), state.get_price_state(self.market)
-            if abs(board.mark - start) * 100 <= start * MARK_PERCENT and prices.jump_price == 0:
-                return
-            config = state.get_market(self.market)
-            # half a limit, which also counts from the last volatility sample; from far away only a jump gets there
-            most = prices.index * (config.jump_limit or PPM) // PPM // 2
-            near = start <= FAR * prices.index and prices.index <= FAR * start
-            price = max(prices.index - most, min(prices.index + most, start)) if near else start
-            await self.l1.reach((await self.l1.client.head()).timestamp + config.jump_hold // 1_000 + 1)
-            draft = await self.operator.draft()
-            draft.block()
-            draft.price({self.market: price})
-            await self.operator.post(draft.batch(), draft)
-            await self.operator.sync()
-        raise NotPlayable("an earlier attack has moved the mark, and publishing does not bring it back: play it alone")
 
     async def _anchor(self) -> None:
         """Post what L1 has, and a price: twice, since the first posting's notice is what says that L1 is followed."""
@@ -354,27 +316,6 @@ class Field:
     def status(self, found: Status, expected: Status) -> None:
         """Check what the rules answered."""
         self.check(found == expected, f"the rules answered {Status(found).name}, {expected.name} was expected")
-
-
-def holds_positions(view: TrieView, owner: bytes) -> bool:
-    """Whether any account of the address has an open position."""
-    leaves = (view.get(state.account_key(account)) for account in accounts_of(view, owner))
-    rows = (state.decode_account(leaf) for leaf in leaves if leaf is not None)
-    return any(position.size != 0 for row in rows for position in row.positions)
-
-
-def cast_orders(view: TrieView, market: int, cast: Mapping[bytes, Actor]) -> dict[int, tuple[Actor, list[Action]]]:
-    """Cancels for all that accounts of the cast (by address) have resting in a market, by account."""
-    found: dict[int, tuple[Actor, list[Action]]] = {}
-    for side in (BUY, SELL):
-        for key in view.keys(state.book_prefix(market, side)):
-            order = state.decode_order(view.get(key) or b"")
-            actor = cast.get(owner_of(view, order.account))
-            if actor is not None:
-                price = int.from_bytes(key[4:8], "big") ^ (0xFFFFFFFF if side == BUY else 0)
-                found.setdefault(order.account, (actor, []))[1].append(Action(
-                    CANCEL, market, side, price, seq=int.from_bytes(key[8:16], "big"), client_id=order.client_id))
-    return found
 
 
 async def _timings(l1: VillainL1, deployment: Deployment, name: str, functions: courts.Functions) -> tuple[int, ...]:
