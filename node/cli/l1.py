@@ -22,6 +22,8 @@ DeploymentFile = Annotated[Path, Parameter(
 DEFAULT_L1 = "http://127.0.0.1:8545"
 DEFAULT_DEPLOYMENT = Path("deployment.json")
 PUBLIC_KEYS: Final = "these keys are public: use them on a test chain only, and never send anything of value to them"
+SEAT_CALLS: Final = {
+    "leave_seat": "the seat is left", "release_bond": "the bond was paid back", "claim_reward": "the reward was paid"}
 DOLLARS_LIMIT: Final = 9_000_000_000_000  # as micro-USD, within a double's whole numbers and the inbox's 64 bits
 
 
@@ -219,16 +221,25 @@ def mint(amount: float, *, to: str = "", l1_rpc: L1Url = DEFAULT_L1, deployment:
     _on_l1(l1_rpc, deployment, json, "mint", amount, to)
 
 
-def seat(amount: float, *, l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT,
-         json: bool = False) -> None:
-    """Take the sequencer's seat with your key, the one that will post batches.
+def seat(amount: float | None = None, *, leave: bool = False, release: bool = False, reward: bool = False,
+         l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT, json: bool = False) -> None:
+    """Take the sequencer's seat with your key, the one that will post batches; or leave it, and have the bond back.
 
     Parameters
     ----------
     amount
         Dollars to put into the bond.
+    leave
+        Leave the seat. Stop the sequencer first, when everything that it promised is posted.
+    release
+        Have the bond paid back: after leaving, once the last batch is final and the delay for promises is over.
+    reward
+        Have paid what your proofs of others' fraud have earned.
     """
-    _on_l1(l1_rpc, deployment, json, "seat", amount, "")
+    wanted = [name for name, yes in (("leave_seat", leave), ("release_bond", release), ("claim_reward", reward)) if yes]
+    if (amount is None) != (len(wanted) == 1):
+        raise UserError("seat: give the dollars of a bond, or one of --leave, --release, --reward")
+    _on_l1(l1_rpc, deployment, json, wanted[0] if wanted else "seat", amount or 0.0, "")
 
 
 def _on_l1(url: str, deployment: Path, json: bool, what: str, amount: float, to: str) -> None:
@@ -237,7 +248,7 @@ def _on_l1(url: str, deployment: Path, json: bool, what: str, amount: float, to:
     from node.sdk.l1 import L1Wallet
 
     log.configure("warning")
-    micro = micro_usd(amount)
+    micro = 0 if what in SEAT_CALLS else micro_usd(amount)
     record = load_deployment(deployment)
 
     async def main() -> None:
@@ -245,12 +256,14 @@ def _on_l1(url: str, deployment: Path, json: bool, what: str, amount: float, to:
             wallet = L1Wallet(client, sender, record)
             if what == "mint":
                 receipt = await wallet.mint(micro, parse_address(to, "to") if to else sender.address)
+            elif what in SEAT_CALLS:
+                receipt = await wallet.call_rollup(what)
             else:
                 await need_dollars(wallet, micro)
                 receipt = await wallet.take_seat(micro)
         result = {"l1_tx": "0x" + receipt.tx_hash.hex(), "gas": receipt.gas_used, "amount": micro}
-        done = "minted" if what == "mint" else "in the seat with a bond of"
-        emit(json, result, f"{done} {amount:,.2f} USD in {result['l1_tx']}")
+        money = f"{'minted' if what == 'mint' else 'in the seat with a bond of'} {amount:,.2f} USD"
+        emit(json, result, f"{SEAT_CALLS.get(what, money)} in {result['l1_tx']}")
 
     run_async(main)
 

@@ -12,7 +12,7 @@ import trio
 
 from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, micro_usd, open_l1
 from node.cli.output import UserError, emit, note
-from node.cli.trade import Whole, _run, _usd
+from node.cli.trade import RpcUrl, Whole, _run, _usd
 
 Forced = Literal["withdraw", "cancel", "cancel-all", "reduce", "liquidate", "continue", "price"]
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
@@ -22,12 +22,15 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+OUTCOME_S: Final = 60.0
+
+
 def force(
     what: Forced, *, account: Whole | None = None, slot: Whole = 0, amount: float | None = None, to: str = "",
     market: Whole = 0, side: Literal["buy", "sell"] | None = None, lots: Whole | None = None,
     price: Whole | None = None, sequence: Whole | None = None, client_id: Whole | None = None,
-    publisher: Whole | None = None, l1_rpc: L1Url = DEFAULT_L1, deployment: DeploymentFile = DEFAULT_DEPLOYMENT,
-    timeout_s: float = 7_200.0, json: bool = False,
+    publisher: Whole | None = None, rpc: RpcUrl = "", l1_rpc: L1Url = DEFAULT_L1,
+    deployment: DeploymentFile = DEFAULT_DEPLOYMENT, timeout_s: float = 7_200.0, json: bool = False,
 ) -> None:
     """Sign a transaction with your key and put it into L1's inbox, past the sequencer; follow it until a batch has it.
 
@@ -49,6 +52,8 @@ def force(
         L1 address that is paid; yours by default.
     publisher
         Your publisher slot.
+    rpc
+        URL of a verifier that tells what the rules made of it: L1 only shows that a batch has consumed it.
     timeout_s
         Seconds to wait for a batch; 0 does not wait.
     """
@@ -81,7 +86,9 @@ def force(
             if not json:
                 note(f"message {number} is in the inbox; a batch must consume it within {delay_s} s of L2 time")
             result["batch"] = await _follow(wallet, number, timeout_s) if timeout_s else None
-        text = f"batch {result['batch']} has consumed message {number}" if timeout_s else f"message {number} waits"
+        text = f"message {number} waits"
+        if timeout_s:
+            text = f"batch {result['batch']} has consumed message {number}: {await _outcome(rpc, number, result)}"
         emit(json, result, text)
 
     _run(command)
@@ -112,6 +119,28 @@ def _forced_bytes(what: Forced, given: dict[str, Any], signer: Any, sender: byte
         found = signer.price(given["publisher"], market, price)
     assert isinstance(found, bytes), "every kind is bytes"
     return found
+
+
+async def _outcome(url: str, number: int, result: dict[str, Any]) -> str:
+    """What the rules made of it, in words; into ``result`` too. Raises UserError if they refused it."""
+    if not url:
+        return "consumed is not done, the rules may have refused it; --rpc URL asks a verifier what they did"
+    from node.rpc.client import HttpClient, RpcError, RpcUnavailable
+    from node.sdk.forced import find_outcome
+
+    with trio.move_on_after(OUTCOME_S):
+        try:
+            async with HttpClient(url) as client:
+                found = await find_outcome(client, number)
+        except (RpcUnavailable, RpcError) as error:  # forcing must work when no node does
+            return f"what the rules did is not known, since the node did not say ({error})"
+        result |= {"position": found.position, "statuses": list(found.statuses)}
+        said = ", ".join(found.statuses)
+        if found.done:
+            return f"{said} at position {found.position}"
+        raise UserError(f"batch {result['batch']} has consumed message {number} ({result['l1_tx']}), and the rules "
+                        f"answered {said} (`anchorline explain {found.position} --rpc {url}` says why)")
+    return f"the node at {url} has not got it within {OUTCOME_S:.0f} s"
 
 
 async def _follow(wallet: Any, number: int, timeout_s: float) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from node.cli.l1 import DEFAULT_DEPLOYMENT, DEFAULT_L1, DeploymentFile, L1Url, open_l1
 from node.cli.leave import own_chain
-from node.cli.output import UserError, emit
+from node.cli.output import UserError, emit, note
 from node.cli.trade import _run
 
 LINES_MAX = 100_000
@@ -23,7 +23,8 @@ def promises(
     Parameters
     ----------
     file
-        One answer a line, as `anchorline order … --json` prints them; append them to a file as you trade.
+        One answer a line, as `anchorline order … --json` prints them; the trading commands keep theirs in the file that
+        the environment's ANCHORLINE_PROMISES names.
     datadir
         A stopped verifier's data; an empty folder will do, everything is derived from L1.
     prove
@@ -90,18 +91,24 @@ def _lines(file: Path) -> list[tuple[int, Any]]:
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); keep answers in it: `anchorline order … --json >> "
-                        f"{file}`") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}); the trading commands keep answers in it when "
+                        f"ANCHORLINE_PROMISES={file} is set") from None
     if len(lines) > LINES_MAX:
         raise UserError(f"{file} has {len(lines):,} lines, at most {LINES_MAX:,} are checked at once: split it")
-    found = []
+    found, refused = [], 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            found.append((number, json_module.loads(line)))
+            answer = json_module.loads(line)
         except ValueError as error:
-            raise UserError(f"{file}, line {number}: no answer with a promise ({error!r})") from None
+            raise UserError(f"{file}, line {number}: no answer with a promise ({error!r}); take the line out") from None
+        if isinstance(answer, dict) and set(answer) == {"error"}:  # what a refused order prints: nothing was promised
+            refused += 1
+        else:
+            found.append((number, answer))
+    if refused:
+        note(f"{refused} lines of {file} are refusals: nothing was promised there")
     return found
 
 
@@ -114,7 +121,7 @@ def _read(file: Path) -> list[Any]:
         try:
             found.append(parse_keepsake(answer))
         except (ValueError, KeyError, TypeError, BrokenPromise) as error:
-            raise UserError(f"{file}, line {number}: no answer with a promise ({error!r})") from None
+            raise UserError(f"{file}, line {number}: no answer with a promise ({error!r}); take the line out") from None
     return found
 
 

@@ -6,6 +6,7 @@ shown in dollars. JSON has ticks, lots and micro-USD.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
@@ -80,8 +81,15 @@ async def open_trader(rpc: str, account: int | None) -> AsyncIterator[Any]:
 
 
 def _sent(sent: Any) -> dict[str, Any]:
-    """What the sequencer answered, for --json."""
-    return msgspec.to_builtins(sent)  # type: ignore[no-any-return]
+    """What the sequencer answered, for --json; kept, with its promise, in the file that ANCHORLINE_PROMISES names."""
+    answer: dict[str, Any] = msgspec.to_builtins(sent)
+    if file := os.environ.get("ANCHORLINE_PROMISES"):
+        try:
+            with open(file, "ab") as kept:
+                kept.write(msgspec.json.encode(answer) + b"\n")
+        except OSError as error:
+            note(f"the promise is not kept: {file} cannot be written ({error.strerror}); ANCHORLINE_PROMISES names it")
+    return answer
 
 
 def _fills(sent: Any, info: Any) -> str:

@@ -8,13 +8,18 @@ other order of the same key, but never so far ahead of L1 that the rules would r
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
+import trio
+
 from node.l1.keys import Signer
+from node.rpc.client import HttpClient
 from node.stf import encoding
 from node.stf.params import EXPIRY_AHEAD_MS, NONCE_AHEAD_MS
 from node.stf.types import IOC, PLACE, Action
 
+POLL_S: Final = 0.5
 #: a signature lives as long as the rules let it: until then the operator must have consumed it
 LIFE_MS: Final = EXPIRY_AHEAD_MS - 3_600_000
 
@@ -62,3 +67,45 @@ class ForcedSigner:
         signature = self._signer.sign_hash(digest(*args))
         vs = int.from_bytes(signature[32:64], "big") | signature[64] << 255
         return signature[:32] + vs.to_bytes(32, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the rules made of a message: its L2 position, the statuses of the transaction and of its actions."""
+
+    position: int
+    statuses: tuple[str, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it was refused."""
+        return set(self.statuses) <= {"OK", "PENDING"}
+
+
+async def find_outcome(rpc: HttpClient, number: int) -> Outcome:
+    """Ask a node what became of inbox message ``number`` as soon as it has the block that consumed it; the caller sets
+    a deadline. Raises what ``HttpClient.call`` raises."""
+    while (head := await rpc.call("al_block", ["unsafe"]))["cursor"] <= number:
+        await trio.sleep(POLL_S)
+    low, high = 1, head["number"]  # cursors never fall: the first block whose cursor is beyond the message has it
+    while low < high:
+        middle = (low + high) // 2
+        if (await rpc.call("al_block", [middle]))["cursor"] > number:
+            high = middle
+        else:
+            low = middle + 1
+    block = await rpc.call("al_block", [high])
+    before = (await rpc.call("al_block", [high - 1]))["cursor"] if high > 1 else 0
+    return await _consumed(rpc, block["first_position"], block["transactions"], number - before)
+
+
+async def _consumed(rpc: HttpClient, first: int, count: int, skip: int) -> Outcome:
+    """The outcome of the message after ``skip`` others in a block."""
+    for position in range(first, first + count):
+        receipt = await rpc.call("al_receipt", [position])
+        if receipt["kind"] != "Inbox" or receipt["status"] == "NO_MESSAGE":
+            continue
+        if skip == 0:
+            return Outcome(position, (receipt["status"], *receipt["statuses"]))
+        skip -= 1
+    raise LookupError("the node's block does not hold the message that its header says it consumed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.l1 import bindings
 from node.l1.deployment import Timings
 from tests.cli.test_trade import Shell
 from tests.sequencer.l1_world import BOND, OPERATOR, TRADERS, World, deployed, wait_for
@@ -33,18 +32,23 @@ async def test_a_forced_transaction_is_followed_until_a_batch_has_it(tmp_path: P
         forced = await trader.json("force", "cancel-all", "--account", str(account))
         assert forced["batch"] >= 1
         assert [order["live"] for order in await raw.rpc.call("al_orders", [account])] == [False]
+        await raw.price()
         await trader.json("order", "sell", "40", "600200", "--client-id", "78")
         one = next(order for order in await raw.rpc.call("al_orders", [account]) if order["live"])
         await trader.json(
             "force", "cancel", "--account", str(account), "--side", "sell", "--price", str(one["price"]),
             "--sequence", str(one["seq"]), "--client-id", "78")
         assert not [order for order in await raw.rpc.call("al_orders", [account]) if order["live"]]
-        nothing = await trader.json("force", "liquidate", "--account", str(account))  # healthy: consumed, no effect
-        assert (await trader.json("force", "continue"))["message"] > nothing["message"]
+        for nothing in (("liquidate", "--account", str(account)), ("continue",)):  # healthy; nothing waits
+            answered = await trader.run("force", *nothing)
+            assert answered.returncode == 1 and b"and the rules answered" in answered.stderr
         before = (await trader.json("account", str(account)))["collateral"]
         out = await trader.json("force", "withdraw", "--account", str(account), "--amount", "7.5")
         assert out["batch"] > 0 and out["message"] > forced["message"]
         assert (await trader.json("account", str(account)))["collateral"] == before - 7_500_000
+        refused = await trader.run("force", "withdraw", "--account", str(account), "--amount", "999999")
+        assert refused.returncode == 1 and b"the rules answered INSUFFICIENT_FREE" in refused.stderr
+        assert out["statuses"] == ["OK"] and forced["statuses"] == ["OK", "OK"]
         missing = await trader.run("force", "reduce", "--account", str(account))
         assert missing.returncode == 1 and b"give --side --lots --price" in missing.stderr
         unserved = await trader.run("exodus", "--datadir", str(tmp_path / "empty"))
@@ -59,7 +63,12 @@ async def test_everyone_leaves_a_rollup_without_an_operator(tmp_path: Path) -> N
             account = (await alice.json("deposit", "5000"))["account"]
             sent = await alice.json("withdraw", "20")
             await anchor_all(raw, sent["position"])
-        await world.send(OPERATOR, [(world.rollup, bindings.encode_call("leave_seat"))])
+        operator = shell(world, tmp_path, OPERATOR)
+        assert (await operator.json("seat", "--leave"))["gas"] > 0
+        early = await operator.run("seat", "--release")
+        assert early.returncode == 1 and b"BOND_LOCKED" in early.stderr
+        unclear = await operator.run("seat", "100", "--leave")
+        assert unclear.returncode == 1 and b"give the dollars of a bond, or one of" in unclear.stderr
         await world.deposit(TRADERS[0], "late", 30 * USD)
         before = await held(world, TRADERS[0])
 

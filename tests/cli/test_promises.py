@@ -39,13 +39,16 @@ async def test_a_broken_promise_is_found_proven_and_paid_for(tmp_path: Path) -> 
         kept = tmp_path / "promises.jsonl"
         async with sequencing(world) as raw:
             alice = shell(world, tmp_path, TRADERS[0], raw.rpc._endpoint.shown)
+            alice.environment["ANCHORLINE_PROMISES"] = str(kept)
             await alice.json("deposit", "5000")
             answers = []
             for index in range(3):
                 await raw.price()  # on a busy machine a command takes longer than a price lasts
                 answers.append(await alice.json("order", "sell", "50", str(600_100 + index)))
             await anchor_all(raw, answers[-1]["position"])
-            kept.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+            assert [json.loads(line) for line in kept.read_bytes().splitlines()] == answers
+            with kept.open("a") as file:
+                file.write(json.dumps({"error": {"kind": "OperationRejected", "message": "refused"}}) + "\n")
             check = ("promises", str(kept), "--datadir", str(tmp_path / "disk"))
             told = await alice.json(*check, "--prove", "--claim")
             assert [row["state"] for row in told["promises"]] == ["kept"] * 3 and told["sent"] == []
