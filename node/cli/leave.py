@@ -88,7 +88,8 @@ def force(
             result["batch"] = await _follow(wallet, number, timeout_s) if timeout_s else None
         text = f"message {number} waits"
         if timeout_s:
-            text = f"batch {result['batch']} has consumed message {number}: {await _outcome(rpc, number, result)}"
+            done = await _outcome(rpc, number, result)
+            text = f"batch {result['batch']} or one before it has consumed message {number}: {done}"
         emit(json, result, text)
 
     _run(command)

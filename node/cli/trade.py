@@ -365,8 +365,9 @@ def withdraw(
 
         least = price_of(min, micro_usd(amount))
         if now:
-            async with connect(now):
-                pass  # a provider that is not there is better known before the withdrawal
+            async with connect(now) as provider:  # one that is none is better known before the withdrawal
+                if (role := (await provider.status())["role"]) != "liquidity":
+                    raise UserError(f"{now} is a {role}, not a liquidity provider: nothing was withdrawn")
         async with connect(rpc) as client:
             trader = await _trader(client, account)
             recipient = parse_address(to, "to") if to else trader.owner

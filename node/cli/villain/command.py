@@ -80,6 +80,8 @@ def villain(
     emit(json, campaign.result(), campaign.text)
     if any(not outcome.held for outcome in campaign.outcomes):
         raise UserError("the protocol did not hold against every attack: see above")
+    if not campaign.outcomes:
+        raise UserError("nothing could be played here, so nothing is shown to hold: the reasons are above")
 
 
 def _chosen(found: dict[str, Attack], names: Sequence[str], all: bool) -> list[Attack]:
