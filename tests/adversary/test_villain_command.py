@@ -61,7 +61,7 @@ async def test_what_cannot_be_played_is_listed_and_not_held(embedded: Arena, tmp
     ending = next(name for name, attack in catalogue().items() if "ends" in attack.needs)
     async with undefended(embedded) as field:
         status, out, _progress = await villain(embedded, tmp_path, "wrong-root-last", ending)
-        assert status == 0 and "0 of 0 attacks that were played held; 2 were not played" in out
+        assert status == 1 and "0 of 0 attacks that were played held; 2 were not played" in out
         assert "holds the seat" in out and "--to-the-end" in out
         await field.leave_seat()
         _status, out, _progress = await villain(embedded, tmp_path, "wrong-root-last")
