@@ -56,9 +56,13 @@ def _run(command: Callable[[], Awaitable[None]]) -> None:
 async def _trader(client: Any, account: int | None) -> Any:
     """A trader with the user's key, on the given account or the newest one that the key owns."""
     from node.cli.keys import user_signer
-    from node.sdk.trader import Trader
+    from node.sdk.trader import Trader, now_ms
+    from node.stf.params import NONCE_AHEAD_MS
 
     signer = user_signer()
+    # L2 time may be ahead of this clock, and so may what was signed before, forced through L1 say. A node that claims
+    # more than nonces may be ahead is not believed: the signature would live as long as it claims.
+    client.seen_ms = min((await client.call("al_block", ["unsafe"]))["time"], now_ms() + NONCE_AHEAD_MS)
     if account is None:
         owned = await client.accounts_of(signer.address)
         if not owned:

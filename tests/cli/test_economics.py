@@ -131,7 +131,8 @@ def test_strict_ends_with_1_after_the_report(capsys: pytest.CaptureFixture[str])
     assert second.startswith(": these attacks pay: unseen, withhold, break-promises")
 
 
-def test_the_text_says_all_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_says_all_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "118")  # narrower tables break their cells, and sentences with them
     economics(flags=Flags(bond_usd=50_000), paths=1_000)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 118
