@@ -86,6 +86,7 @@ async def check(net: Network, auditor: Auditor, before: Sequence[bytes], after: 
 
 async def finish(net: Network, auditor: Auditor) -> None:
     """All promises of the whole run, and a verifier that starts now, with an empty disk."""
+    await auditor.settle()  # the last round may have been followed by messages that were consumed since
     auditor.check_promises()
     head = "0x" + auditor.chain.head_hash.hex()
     async with verifying(net.world, "fresh") as fresh:

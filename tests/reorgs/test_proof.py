@@ -19,7 +19,7 @@ from node.l1 import bindings
 from node.l1.bindings import PostBatch, encode_post_batch, header_of
 from node.rpc.client import HttpClient
 from node.service import run_verifier
-from node.stf.commitments import header_hash
+from node.stf.commitments import header_hash, unpack_position
 from node.storage.kv import MemoryKV
 from prover import service as watchtower
 from sequencer.batcher import new_record, parent_header, plan_batch, post_arguments
@@ -82,12 +82,17 @@ class Operator:
 
     async def post_honest(self, batch: tuple[BatchRecord, PostBatch]) -> None:
         record, honest = batch
-        await self.send(encode_post_batch(honest))
+        await self.post(honest)
         head = await self.world.chain.client.head()
         header = header_of(honest, head.timestamp, self.world.chain.signer(OPERATOR).address)
         assert await self.world.view("header_hash", record.number) == header_hash(header)
         self.chain.put_batch(BatchRecord(
             record.number, record.first_block, record.last_block, record.parent, 0, header))
+
+    async def post(self, batch: PostBatch) -> int:
+        """Post it as soon as L1's time is not behind its own. Returns the block."""
+        await self.l1.reach(unpack_position(batch.globals[0]).l2_time_ms)
+        return await self.send(encode_post_batch(batch))
 
     async def send(self, data: bytes) -> int:
         """A transaction, in a block of its own; L1 is paused. Returns the block."""
@@ -143,7 +148,7 @@ async def one_depth(scene: Scene, depth: int, form: str) -> None:
     slashes, me = await world.view("slash_count"), world.chain.signer(OPERATOR).address
     record, honest = await operator.seal()
     wrong = await operator.villain(record, honest)
-    first = await operator.send(encode_post_batch(wrong))
+    first = await operator.post(wrong)
     await scene.proof_waits()
     if form == "proof" or depth > 1:
         dropped = await scene.until_dropped(record.number)
