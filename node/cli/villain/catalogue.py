@@ -182,8 +182,7 @@ async def play(entry: Attack, ground: Field) -> Outcome:
     except Exception as error:
         why = str(broken or f"who lost what cannot be measured: {said(error)}")
         return Outcome(entry.name, False, {}, Bill(), Bill(), seconds, why)
-    besides = entry.apart | (ground.exposed - {*entry.loses, *entry.gains})
-    lost = {party: micro for party, micro in lost.items() if party not in besides}
+    lost = {party: micro for party, micro in lost.items() if party not in entry.apart}
     wrong = str(broken) if broken else unexpected(entry, lost, defenders, ground.terms)
     return Outcome(entry.name, not wrong, lost, attackers, defenders, seconds, wrong or str(remark))
 

@@ -19,7 +19,7 @@ from node.cli.villain.draft import Draft, Trader, buy, sell
 from node.cli.villain.l1 import Actor, Bill, NotPlayable, VillainL1
 from node.cli.villain.ledger import Ledger
 from node.cli.villain.operator import Operator, Posted
-from node.cli.villain.scene import bring_mark_back, clear_book, holds_positions
+from node.cli.villain.scene import bring_mark_back, clear_book
 from node.derive.exodus import accounts_of
 from node.l1 import bindings, courts
 from node.l1.courts import EXODUS, PROMISE_COURT
@@ -51,7 +51,6 @@ class Field:
         self.traders: dict[str, Trader] = {}
         self.nursery: trio.Nursery | None = None
         self.defence_s = PATIENCE_S
-        self.exposed: set[str] = set()
         self.cast = Cast(l1, self.rollup, self.token, purse)
         self.funder = self.cast.funder
         publisher_actors = [Actor(f"publisher {slot}", signer) for slot, signer in enumerate(publishers)]
@@ -102,10 +101,8 @@ class Field:
         await self.begin()
 
     async def begin(self) -> None:
-        """From here on losses, transactions and gas count. Who holds positions of an earlier attack gains and loses by
-        every price: he is ``exposed``, and none of this attack's parties unless its entry names him."""
+        """From here on losses, transactions and gas count."""
         await self._ledger.begin(self.cast.all)
-        self.exposed = {actor.name for actor in self.cast.all if holds_positions(self.operator.view, actor.address)}
 
     async def settle(self) -> tuple[dict[str, int], Bill, Bill]:
         """What everybody lost since ``begin`` (micro-USD), what the attack sent, what the defence."""

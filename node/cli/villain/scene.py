@@ -1,4 +1,4 @@
-"""What earlier attacks have left behind: orders in the book, a mark that was moved, open positions."""
+"""What earlier attacks have left behind: orders in the book, and a mark that was moved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from node.cli.villain.draft import Trader
 from node.cli.villain.l1 import Actor, NotPlayable, VillainL1
 from node.cli.villain.ledger import owner_of
 from node.cli.villain.operator import Operator
-from node.derive.exodus import accounts_of
 from node.stf import state
 from node.stf.trie import TrieView
 from node.stf.types import BUY, CANCEL, SELL, Action
@@ -57,12 +56,6 @@ async def bring_mark_back(l1: VillainL1, operator: Operator, market: int, start:
         await operator.sync()
     raise NotPlayable("an earlier attack has moved the mark, and publishing does not bring it back: play it alone")
 
-
-def holds_positions(view: TrieView, owner: bytes) -> bool:
-    """Whether any account of the address has an open position."""
-    leaves = (view.get(state.account_key(account)) for account in accounts_of(view, owner))
-    rows = (state.decode_account(leaf) for leaf in leaves if leaf is not None)
-    return any(position.size != 0 for row in rows for position in row.positions)
 
 
 def cast_orders(view: TrieView, market: int, cast: Mapping[bytes, Actor]) -> dict[int, tuple[Actor, list[Action]]]:
